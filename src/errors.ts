@@ -1,0 +1,45 @@
+/**
+ * Every error the package throws on purpose. `code` is the stable part, `data` the facts (names, values,
+ * limits) for programs, `message` the sentence for people, `hint` what to do about it.
+ */
+export type ErrorCode =
+  | 'shape-mismatch'
+  | 'non-finite-value'
+  | 'not-symmetric'
+  | 'option-out-of-range'
+  | 'unknown-name'
+  | 'budget-too-small'
+  | 'layer-too-large'
+  | 'not-positive-definite'
+  | 'engine-unavailable'
+  | 'out-of-memory'
+  | 'file-malformed'
+  | 'file-unreadable'
+  | 'file-unsupported'
+  | 'file-unwritable'
+  | 'disk-full'
+  | 'not-found'
+  | 'file-exists'
+  | 'worker-failed';
+
+export type ErrorData = Readonly<Record<string, string | number | boolean | readonly (string | number)[]>>;
+
+export class DoubleSparseError extends Error {
+  override readonly name = 'DoubleSparseError';
+  readonly code: ErrorCode;
+  readonly data: ErrorData;
+  readonly hint: string | undefined;
+
+  constructor(code: ErrorCode, message: string, details: { data?: ErrorData; hint?: string; cause?: unknown } = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.data = details.data ?? {};
+    this.hint = details.hint;
+  }
+}
+
+/** The text to show a person for anything thrown: message, then the hint on a line of its own. */
+export function describeError(error: unknown): string {
+  if (error instanceof DoubleSparseError) return error.hint ? `${error.message}\n  hint: ${error.hint}` : error.message;
+  return error instanceof Error ? error.message : String(error);
+}

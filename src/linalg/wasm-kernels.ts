@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs';
+import type { Arena } from './arena.js';
+import { type Kernels, plainKernels } from './kernels.js';
+
+interface KernelExports {
+  linearCombination(target: number, alpha: number, x: number, beta: number, y: number, n: number): void;
+  multiply(target: number, x: number, y: number, n: number): void;
+  restrict(target: number, x: number, support: number, n: number): void;
+  dot(x: number, y: number, n: number): number;
+  scaleRows(target: number, x: number, scale: number, rows: number, columns: number): void;
+  scaleColumns(target: number, x: number, scale: number, rows: number, columns: number): void;
+  addAndCount(x: number, y: number, n: number, bins: number): void;
+  countMagnitudes(x: number, n: number, bins: number): void;
+  countWithinBin(x: number, n: number, bin: number, bins: number): void;
+  countWithinPrefix(x: number, n: number, prefix: number, bins: number): void;
+  split(t: number, n: number, limit: number, ties: number, kept: number): void;
+  multiplyPanels(
+    a: number,
+    b: number,
+    c: number,
+    inner: number,
+    rowTiles: number,
+    columnTiles: number,
+    stride: number,
+    accumulate: number,
+  ): void;
+}
+
+let compiled: WebAssembly.Module | undefined;
+
+/** An instance of the AssemblyScript kernels (assembly/) over the arena's memory. */
+export function instantiateKernels(arena: Arena): KernelExports {
+  compiled ??= new WebAssembly.Module(readFileSync(new URL('./kernels.wasm', import.meta.url)));
+  const instance = new WebAssembly.Instance(compiled, { env: { memory: arena.memory } });
+  return instance.exports as unknown as KernelExports;
+}
+
+/** SIMD kernels for arrays of the arena; any other array goes to {@link plainKernels}. */
+export function wasmKernels(arena: Arena): Kernels {
+  const wasm = instantiateKernels(arena);
+  const inside = (...arrays: (Float32Array | Uint32Array)[]): boolean => arrays.every((array) => arena.owns(array));
+  return {
+    linearCombination(target, alpha, x, beta, y) {
+      if (!inside(target, x, y)) return plainKernels.linearCombination(target, alpha, x, beta, y);
+      wasm.linearCombination(target.byteOffset, alpha, x.byteOffset, beta, y.byteOffset, target.length);
+    },
+    multiply(target, x, y) {
+      if (!inside(target, x, y)) return plainKernels.multiply(target, x, y);
+      wasm.multiply(target.byteOffset, x.byteOffset, y.byteOffset, target.length);
+    },
+    restrict(target, x, support) {
+      if (!inside(target, x, support)) return plainKernels.restrict(target, x, support);
+      wasm.restrict(target.byteOffset, x.byteOffset, support.byteOffset, target.length);
+    },
+    dot(x, y) {
+      if (!inside(x, y)) return plainKernels.dot(x, y);
+      return wasm.dot(x.byteOffset, y.byteOffset, x.length);
+    },
+    scaleRows(target, x, scale) {
+      if (!inside(target, x, scale)) return plainKernels.scaleRows(target, x, scale);
+      wasm.scaleRows(target.byteOffset, x.byteOffset, scale.byteOffset, scale.length, x.length / scale.length);
+    },
+    scaleColumns(target, x, scale) {
+      if (!inside(target, x, scale)) return plainKernels.scaleColumns(target, x, scale);
+      wasm.scaleColumns(target.byteOffset, x.byteOffset, scale.byteOffset, x.length / scale.length, scale.length);
+    },
+    addAndCount(x, y, bins) {
+      if (!inside(x, y, bins)) return plainKernels.addAndCount(x, y, bins);
+      wasm.addAndCount(x.byteOffset, y.byteOffset, x.length, bins.byteOffset);
+    },
+    countMagnitudes(x, bins) {
+      if (!inside(x, bins)) return plainKernels.countMagnitudes(x, bins);
+      wasm.countMagnitudes(x.byteOffset, x.length, bins.byteOffset);
+    },
+    countWithinBin(x, bin, bins) {
+      if (!inside(x, bins)) return plainKernels.countWithinBin(x, bin, bins);
+      wasm.countWithinBin(x.byteOffset, x.length, bin, bins.byteOffset);
+    },
+    countWithinPrefix(x, prefix, bins) {
+      if (!inside(x, bins)) return plainKernels.countWithinPrefix(x, prefix, bins);
+      wasm.countWithinPrefix(x.byteOffset, x.length, prefix, bins.byteOffset);
+    },
+    split(t, limit, ties, kept) {
+      if (!inside(t, kept)) return plainKernels.split(t, limit, ties, kept);
+      wasm.split(t.byteOffset, t.length, limit, ties, kept.byteOffset);
+    },
+  };
+}

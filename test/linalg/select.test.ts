@@ -1,0 +1,60 @@
+import { expect, it, vi } from 'vitest';
+import { DoubleSparseError } from '../../src/errors.js';
+import { engineNames } from '../../src/linalg/engine.js';
+import { chooseEngine, createChosenEngine, createEngine, reportEngines } from '../../src/linalg/engines/select.js';
+
+it('auto is one of those here, never the reference, and stays the same', () => {
+  const choice = chooseEngine('auto');
+  expect(choice.name).not.toBe('reference');
+  expect(chooseEngine()).toBe(choice);
+  expect(createEngine().name).toBe(choice.name);
+});
+
+it('a choice survives JSON and builds the same engine', () => {
+  for (const choice of [chooseEngine(), chooseEngine('reference')]) {
+    const engine = createChosenEngine(JSON.parse(JSON.stringify(choice)));
+    expect(engine.description).toBe(createEngine(choice.name).description);
+  }
+});
+
+it('an unknown name is refused with the known ones', () => {
+  const choose = () => chooseEngine('cuda' as 'native');
+  expect(choose).toThrowError(DoubleSparseError);
+  expect(choose).toThrowError(expect.objectContaining({ code: 'unknown-name', hint: expect.stringContaining('wasm') }));
+});
+
+it('an absent engine is refused with the reason, each time, and passed over by auto', async () => {
+  vi.stubEnv('DSF_BLAS', '/nowhere/libopenblas.so');
+  vi.resetModules();
+  try {
+    const afresh = await import('../../src/linalg/engines/select.js');
+    const unavailable = { code: 'engine-unavailable', message: expect.stringContaining('/nowhere/libopenblas.so') };
+    for (let i = 0; i < 2; i++) {
+      expect(() => afresh.chooseEngine('native')).toThrowError(expect.objectContaining(unavailable));
+    }
+    expect(['onnxruntime', 'wasm']).toContain(afresh.chooseEngine('auto').name);
+    expect(afresh.engineFailures().get('native')).toMatchObject(unavailable);
+    const report = afresh.reportEngines('native');
+    expect(report.filter(({ chosen }) => chosen)).toEqual([]);
+    expect(report.find(({ name }) => name === 'native')).toMatchObject({
+      available: false,
+      reason: unavailable.message,
+      native: { passedOver: [{ file: '/nowhere/libopenblas.so', reason: expect.any(String) }] },
+    });
+  } finally {
+    vi.unstubAllEnvs();
+    vi.resetModules();
+  }
+});
+
+it('the report names every engine, its speed or the reason why not, and the chosen one', () => {
+  const report = reportEngines();
+  expect(report.map(({ name }) => name)).toEqual(engineNames);
+  expect(report.filter(({ chosen }) => chosen).map(({ name }) => name)).toEqual([chooseEngine().name]);
+  for (const { available, description, reason, speed } of report) {
+    if (available) expect(speed?.oneThread).toBeGreaterThan(0);
+    if (available) expect(speed?.allThreads).toBeGreaterThan(0);
+    expect(available ? description : reason).toMatch(/./);
+  }
+  expect(JSON.parse(JSON.stringify(report))).toEqual(report);
+});
