@@ -49,6 +49,25 @@ export function transpose(source: Matrix, target: Matrix = zeros(source.columns,
   return target;
 }
 
+/** A view of `count` rows from `first` on. */
+export function rowsOf({ columns, data }: Matrix, first: number, count: number): Matrix {
+  return { rows: count, columns, data: data.subarray(first * columns, (first + count) * columns) };
+}
+
+/** Matrices of one width below each other, as a copy on the ordinary heap; a single one is returned as it is. */
+export function stackRows(parts: readonly Matrix[]): Matrix {
+  const [first] = parts;
+  if (first && parts.length === 1) return first;
+  const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+  const result = zeros(rows, first?.columns ?? 0);
+  let filled = 0;
+  for (const { data } of parts) {
+    result.data.set(data, filled);
+    filled += data.length;
+  }
+  return result;
+}
+
 /** The main diagonal, as float64. */
 export function diagonal(source: Matrix): Float64Array {
   const n = Math.min(source.rows, source.columns);

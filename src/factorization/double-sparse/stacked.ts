@@ -1,5 +1,5 @@
 import type { Compute } from '../../linalg/compute.js';
-import { countNonzeros, type Matrix } from '../../linalg/matrix.js';
+import { countNonzeros, type Matrix, rowsOf } from '../../linalg/matrix.js';
 import type { Factorization, FactorizationMetrics, FactorizationOptions } from '../factorization.js';
 import { relativeLayerError } from '../layer-error.js';
 import { nonzeroBudget } from '../measure.js';
@@ -33,7 +33,12 @@ export function factorizeStacked(
     }
     const { factors, metrics } = doubleSparse(stacked, h, options, compute);
     const [a, b] = factors as [Matrix, Matrix];
-    const parts = splitRows(a, weights);
+    let row = 0;
+    const parts = weights.map((weight) => {
+      const part = rowsOf(a, row, weight.rows);
+      row += weight.rows;
+      return { ...part, data: part.data.slice() };
+    });
     const budgets = weights.map((weight) => nonzeroBudget(weight, options.sparsity));
     const charged = chargeShared(parts.map(countNonzeros), countNonzeros(b), budgets);
     const errors = weights.map((weight, index) =>
@@ -61,16 +66,6 @@ export function factorizeStacked(
       };
       return { factors: [parts[index] as Matrix, b], metrics: own };
     });
-  });
-}
-
-/** The members' rows of A. */
-function splitRows(a: Matrix, weights: readonly Matrix[]): Matrix[] {
-  let row = 0;
-  return weights.map(({ rows }) => {
-    const data = a.data.slice(row * a.columns, (row + rows) * a.columns);
-    row += rows;
-    return { rows, columns: a.columns, data };
   });
 }
 

@@ -1,0 +1,48 @@
+import type { Checkpoint } from '../formats/checkpoint.js';
+import { readTexts, type TextOptions } from './texts.js';
+import { TextTokenizer } from './tokenizer.js';
+import { consecutiveWindows, encodeDocuments, sampleWindows, type TokenWindows } from './windows.js';
+
+/** Windows of a text file, with what should be told about them. */
+export interface LoadedWindows extends TokenWindows {
+  /** Was the file longer than what is read at most? */
+  readonly truncated: boolean;
+}
+
+export interface LoadOptions extends TextOptions {
+  seqLen: number;
+  /** Start every window with the beginning-of-sequence token (default false). */
+  bos?: boolean;
+}
+
+/**
+ * Calibration windows: from random places of a text file.
+ * @throws DoubleSparseError see {@link readTexts}, {@link TextTokenizer} and {@link sampleWindows}
+ */
+export async function loadCalibration(
+  checkpoint: Checkpoint,
+  path: string,
+  { samples, seed, seqLen, bos = false, ...texts }: LoadOptions & { samples: number; seed: number },
+): Promise<LoadedWindows> {
+  const { ids, bosId, truncated } = await loadIds(checkpoint, path, texts, bos);
+  return { ...sampleWindows(ids, { samples, seqLen, seed, bosId }), truncated };
+}
+
+/**
+ * Evaluation windows: side by side from the first token of a text file.
+ * @throws DoubleSparseError see {@link readTexts}, {@link TextTokenizer} and {@link consecutiveWindows}
+ */
+export async function loadEvaluation(
+  checkpoint: Checkpoint,
+  path: string,
+  { windows, seqLen, bos = false, ...texts }: LoadOptions & { windows?: number | undefined },
+): Promise<LoadedWindows> {
+  const { ids, bosId, truncated } = await loadIds(checkpoint, path, texts, bos);
+  return { ...consecutiveWindows(ids, { seqLen, windows, bosId }), truncated };
+}
+
+async function loadIds(checkpoint: Checkpoint, path: string, options: TextOptions, bos: boolean) {
+  const { documents, truncated } = await readTexts(path, options);
+  const tokenizer = new TextTokenizer(checkpoint.tokenizerFiles());
+  return { ids: encodeDocuments(documents, tokenizer), bosId: bos ? tokenizer.requireBos() : undefined, truncated };
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { DoubleSparseError, describeError } from '../errors.js';
+import { addCompressCommand } from './compress.js';
+import { addDoctorCommand } from './doctor.js';
+import { addEvalCommand } from './eval.js';
+import { addLayersCommand } from './layers.js';
+import { clearStatus, say } from './terminal.js';
+
+/** Exit codes: 0 ok, 1 failed, 2 usage. */
+const failed = 1;
+const usage = 2;
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+const program = new Command('dsf')
+  .description('makes neural networks smaller and faster by Double Sparse Factorization')
+  .version(version)
+  .exitOverride()
+  .showHelpAfterError('(dsf --help lists commands, dsf COMMAND --help their options)');
+addCompressCommand(program);
+addEvalCommand(program);
+addLayersCommand(program);
+addDoctorCommand(program);
+for (const command of program.commands) command.copyInheritedSettings(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  clearStatus();
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? 0 : usage;
+  } else {
+    say(`dsf: ${describeError(error)}`);
+    if (process.env.DSF_DEBUG && error instanceof Error) say(error.stack ?? '');
+    process.exitCode = error instanceof DoubleSparseError && error.code === 'option-out-of-range' ? usage : failed;
+  }
+}

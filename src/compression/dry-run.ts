@@ -1,0 +1,48 @@
+import type { LlamaModel } from '../models/llama/model.js';
+import { groupInputSize, linearGroups } from '../models/llama/tensors.js';
+import { blockBytes } from '../models/llama/weights.js';
+import type { CompressOptions } from './compress-options.js';
+import { type CompressionPlan, planCompression } from './compression-plan.js';
+
+/** What a run would do and need, estimated from headers. */
+export interface DryRun extends CompressionPlan {
+  readonly sparsity: number;
+  /** Nonzeros that all compressed weights together may keep. */
+  readonly budget: number;
+  /** Values at two bytes and bitmasks; exact but for the split between factors. */
+  readonly estimatedLinearBytes: number;
+  /** The same weights dense at two bytes. */
+  readonly denseLinearBytes: number;
+  readonly estimatedMemoryBytes: number;
+}
+
+/** Node, its threads, and the engine's buffers. */
+const baseMemoryBytes = 350e6;
+
+export function dryRun(model: LlamaModel, options: CompressOptions): DryRun {
+  const plan = planCompression(model, options);
+  const { config } = model;
+  let [budget, masks, largest] = [0, 0, 0];
+  for (const { members } of plan.units) {
+    const rows = members.reduce((sum, member) => sum + member.rows, 0);
+    const columns = members[0]?.columns ?? 0;
+    budget += members.reduce(
+      (sum, member) => sum + Math.floor((1 - options.sparsity) * member.rows * member.columns),
+      0,
+    );
+    const inner = Math.min(rows, columns);
+    masks += (rows * inner + inner * columns) / 8;
+    largest = Math.max(largest, 9 * rows * columns * 4 + 4 * columns * columns * 4);
+  }
+  const threads = options.threads ?? 1;
+  const grams = linearGroups.reduce((sum, group) => sum + groupInputSize(config, group) ** 2 * 4, 0);
+  const hidden = options.samples * options.seqLen * config.hiddenSize * 4;
+  return {
+    ...plan,
+    sparsity: options.sparsity,
+    budget,
+    estimatedLinearBytes: 2 * budget + masks,
+    denseLinearBytes: 2 * plan.targetedEntries,
+    estimatedMemoryBytes: baseMemoryBytes + hidden + blockBytes(config) + threads * (grams + largest),
+  };
+}

@@ -1,0 +1,46 @@
+import { Piscina } from 'piscina';
+import { DoubleSparseError } from '../errors.js';
+import type { EngineChoice } from '../linalg/engines/select.js';
+import type { MatrixJob, MemberResult } from './matrix-job.js';
+import type { WorkerAnswer } from './matrix-worker.js';
+
+export interface MatrixPoolOptions {
+  choice: EngineChoice;
+  /** Cores to use. Worker threads times BLAS threads of each never exceed it. */
+  threads: number;
+  /** Most jobs that can run at one time; fewer workers then get more BLAS threads each. */
+  jobs: number;
+}
+
+/** Worker threads that run {@link MatrixJob}s, one each at a time, with BLAS threads = cores / workers. */
+export class MatrixPool {
+  readonly workers: number;
+  readonly blasThreads: number;
+  readonly #pool: Piscina<MatrixJob, WorkerAnswer>;
+
+  constructor({ choice, threads, jobs }: MatrixPoolOptions) {
+    this.workers = Math.max(1, Math.min(threads, jobs));
+    this.blasThreads = Math.max(1, Math.floor(threads / this.workers));
+    this.#pool = new Piscina({
+      // Threads run JavaScript: started from the TypeScript sources (tests), they are taken from the build.
+      filename: new URL('./matrix-worker.js', import.meta.url.replace('/src/compression/', '/dist/compression/')).href,
+      minThreads: this.workers,
+      maxThreads: this.workers,
+      workerData: { choice, blasThreads: this.blasThreads },
+    });
+  }
+
+  /**
+   * @throws DoubleSparseError of the job, or `worker-failed` if its thread died.
+   */
+  async run(job: MatrixJob, signal?: AbortSignal): Promise<MemberResult[]> {
+    const answer = await this.#pool.run(job, signal ? { signal } : {});
+    if ('results' in answer) return answer.results;
+    const { code, message, data, hint } = answer.error;
+    throw new DoubleSparseError(code, message, { data, ...(hint !== undefined && { hint }) });
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+}

@@ -1,0 +1,88 @@
+import { existsSync } from 'node:fs';
+import { DoubleSparseError } from '../errors.js';
+import type { FactorizationMetrics } from '../factorization/factorization.js';
+import { describeProducts, factorTensors, metadataKey, storedProducts } from '../formats/container/description.js';
+import { maskStride, type PackedFactor, packFactor, unpackFactor } from '../formats/container/packed-factor.js';
+import { bytesPerFloat } from '../formats/dtype.js';
+import { SafetensorsFile } from '../formats/safetensors/reader.js';
+import { SafetensorsWriter } from '../formats/safetensors/writer.js';
+import { countNonzeros, type Matrix, rowsOf } from '../linalg/matrix.js';
+import type { PlannedUnit } from './compression-plan.js';
+
+/** A finished product: its whole factors in stored precision, and the metrics of each member. */
+export interface FinishedProduct {
+  readonly factors: readonly Matrix[];
+  /** By name of the weight. */
+  readonly metrics: Readonly<Record<string, FactorizationMetrics>>;
+}
+
+const metricsKey = 'metrics';
+const factorNames = ['A', 'B'] as const;
+
+/**
+ * Writes a finished product to a file of its own, in the container's form (docs/container.md) with the metrics in the
+ * header. Atomic.
+ * @throws DoubleSparseError `disk-full`, `file-unwritable`
+ */
+export function writeProductFile(path: string, unit: PlannedUnit, { factors, metrics }: FinishedProduct): void {
+  const packed = factors.map((factor) => packFactor(factor, unit.dtype, unit.name));
+  let row = 0;
+  const members = unit.members.map(({ weight, rows }) => {
+    const values = countNonzeros(rowsOf(factors[0] as Matrix, row, rows));
+    row += rows;
+    return { weight, rows, values };
+  });
+  const description = {
+    name: unit.name,
+    factors: packed.map(({ rows, columns }, index) => ({ name: factorNames[index]!, shape: [rows, columns] as const })),
+    members,
+  };
+  const tensors = packed.flatMap(({ rows, columns, values }, index) => {
+    const names = factorTensors(unit.name, factorNames[index]!);
+    return [
+      { name: names.values, dtype: unit.dtype, shape: [values.byteLength / bytesPerFloat(unit.dtype)] },
+      { name: names.bitmask, dtype: 'U8', shape: [rows, maskStride(columns)] },
+    ];
+  });
+  const metadata = { [metadataKey]: describeProducts([description]), [metricsKey]: JSON.stringify(metrics) };
+  const writer = new SafetensorsWriter(path, tensors, metadata);
+  try {
+    for (const [index, { values, bitmask }] of packed.entries()) {
+      const names = factorTensors(unit.name, factorNames[index]!);
+      writer.writeBytes(names.values, values);
+      writer.writeBytes(names.bitmask, bitmask);
+    }
+    writer.commit();
+  } catch (error) {
+    writer.abort();
+    throw error;
+  }
+}
+
+/**
+ * Reads a finished product back; undefined where there is no such file.
+ * @throws DoubleSparseError `file-malformed` when it is damaged or belongs to another unit.
+ */
+export function readProductFile(path: string, unit: PlannedUnit): FinishedProduct | undefined {
+  if (!existsSync(path)) return undefined;
+  const file = new SafetensorsFile(path);
+  try {
+    const product = storedProducts(file).find(({ name }) => name === unit.name);
+    const metrics = file.header.metadata.get(metricsKey);
+    if (!product || metrics === undefined) {
+      throw new DoubleSparseError('file-malformed', `${path} does not hold ${unit.name}`, {
+        data: { path, product: unit.name },
+        hint: 'delete this file and start the run again: only this product is computed anew',
+      });
+    }
+    const factors = product.factors.map(({ name, shape: [rows, columns] }) => {
+      const names = factorTensors(product.name, name);
+      const [values, bitmask] = [file.readBytes(names.values), file.readBytes(names.bitmask)];
+      const packed: PackedFactor = { rows, columns, dtype: product.dtype, values, bitmask, vanished: 0 };
+      return unpackFactor(packed, undefined, `${path}: ${product.name}.${name}`);
+    });
+    return { factors, metrics: JSON.parse(metrics) as Record<string, FactorizationMetrics> };
+  } finally {
+    file.close();
+  }
+}

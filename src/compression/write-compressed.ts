@@ -1,0 +1,88 @@
+import { DoubleSparseError } from '../errors.js';
+import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
+import { unpackFactor } from '../formats/container/packed-factor.js';
+import { ContainerWriter, planProduct } from '../formats/container/writer.js';
+import type { LlamaModel } from '../models/llama/model.js';
+import type { CompressOptions } from './compress-options.js';
+import type { CompressionPlan, PlannedUnit } from './compression-plan.js';
+import type { FinishedProduct } from './product-file.js';
+import type { RunFolder } from './run-folder.js';
+
+/** What was written and read back. */
+export interface VerifiedModel {
+  /** Bytes of the compressed weights' values and bitmasks, and of the same weights dense in the same type. */
+  readonly linearBytes: number;
+  readonly denseLinearBytes: number;
+  readonly nonzeros: number;
+  /** Nonzeros that all weights together were allowed. */
+  readonly budget: number;
+}
+
+/**
+ * Writes the compressed model from its finished products, then reads it back: every product must be what was computed,
+ * to the last bit, and within its budget.
+ * @throws DoubleSparseError `verification-failed`; of the writer
+ */
+export async function writeCompressedModel(
+  model: LlamaModel,
+  plan: CompressionPlan,
+  folder: RunFolder,
+  out: string,
+  options: CompressOptions,
+  productOf: (unit: PlannedUnit) => FinishedProduct | undefined,
+): Promise<VerifiedModel> {
+  const finished = (unit: PlannedUnit): FinishedProduct => {
+    const product = productOf(unit);
+    if (product) return product;
+    throw new DoubleSparseError('file-unreadable', `${folder.productPath(unit.name)} has vanished`, {
+      data: { product: unit.name },
+      hint: 'start the run again: only this product is computed anew',
+    });
+  };
+  const planned = plan.units.map((unit) => planProduct(unit.name, finished(unit).factors, unit.members, unit.dtype));
+  const { sparsity, effort, seed, sequential } = options;
+  const settings = { method: plan.method, sparsity, effort, seed, sequential };
+  const writer = new ContainerWriter(out, model.checkpoint, planned, { settings, replace: options.force });
+  try {
+    for (const unit of plan.units) writer.writeProduct(unit.name, finished(unit).factors);
+    writer.finish();
+  } catch (error) {
+    writer.abort();
+    throw error;
+  }
+  folder.log({ event: 'written', out });
+  return verify(plan, out, finished);
+}
+
+function verify(plan: CompressionPlan, out: string, finished: (unit: PlannedUnit) => FinishedProduct): VerifiedModel {
+  const written = new CompressedCheckpoint(out);
+  try {
+    let [nonzeros, budget] = [0, 0];
+    for (const unit of plan.units) {
+      const { factors, metrics } = finished(unit);
+      const read = written.readProduct(unit.name).map((factor) => unpackFactor(factor));
+      for (const [index, factor] of factors.entries()) {
+        const same = read[index]?.data.every((value, i) => value === factor.data[i]);
+        if (!same) throw failed(out, unit.name, `factor ${index} was written differently from how it was computed`);
+      }
+      for (const each of Object.values(metrics)) {
+        nonzeros += each.nonzeros;
+        budget += each.budget;
+      }
+      if (Object.values(metrics).some((each) => each.nonzeros > each.budget))
+        throw failed(out, unit.name, 'it exceeds its budget');
+    }
+    const sum = (of: 'bytes' | 'denseBytes'): number =>
+      [...written.compression.values()].reduce((total, each) => total + each[of], 0);
+    return { linearBytes: sum('bytes'), denseLinearBytes: sum('denseBytes'), nonzeros, budget };
+  } finally {
+    written.close();
+  }
+}
+
+function failed(out: string, product: string, problem: string): DoubleSparseError {
+  return new DoubleSparseError('verification-failed', `${out}: ${product}: ${problem}`, {
+    data: { out, product },
+    hint: 'the disk may be damaged; the run folder still holds every finished product: start the command again',
+  });
+}

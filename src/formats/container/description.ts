@@ -1,0 +1,152 @@
+import { z } from 'zod';
+import { DoubleSparseError } from '../../errors.js';
+import { isFloatType, type WritableFloatType } from '../dtype.js';
+import { type JsonLimits, parseJson } from '../json-file.js';
+import type { SafetensorsFile } from '../safetensors/reader.js';
+import { maskStride } from './packed-factor.js';
+
+/** In config.json: `quantization_config.quant_method`. */
+export const quantizationMethod = 'double-sparse';
+/** The version that is written and the only one that is read. */
+export const containerVersion = 1;
+/** Key of the JSON text in the header metadata of every safetensors file that holds factors. */
+export const metadataKey = 'double_sparse';
+
+const limits: JsonLimits = { bytes: 100e6, depth: 8, values: 8e6 };
+/**
+ * A dense weight may take this many times the bytes of its factors, or {@link smallWeightBytes}: a factor of one
+ * column can claim a product that no memory holds. Real ones are below 100 (sparsity 0.99).
+ */
+const maximumExpansion = 1024;
+const smallWeightBytes = 64e6;
+
+const size = z
+  .number()
+  .int()
+  .positive()
+  .max(2 ** 31);
+const productSchema = z.strictObject({
+  name: z.string().min(1).max(1024),
+  factors: z
+    .array(z.strictObject({ name: z.enum(['A', 'B']), shape: z.tuple([size, size]) }))
+    .min(1)
+    .max(2),
+  members: z
+    .array(z.strictObject({ weight: z.string().min(1).max(1024), rows: size, values: z.number().int().nonnegative() }))
+    .min(1)
+    .max(64),
+});
+const descriptionSchema = z.strictObject({ version: z.literal(containerVersion), products: z.array(productSchema) });
+
+/** A sparse matrix of a product. Its tensors are `PRODUCT.NAME.values` and `PRODUCT.NAME.bitmask`. */
+export interface FactorDescription {
+  readonly name: 'A' | 'B';
+  readonly shape: readonly [number, number];
+}
+
+/** A weight that is some rows of a product: consecutive ones, in the order of the members. */
+export interface MemberDescription {
+  /** Name of the dense tensor, [rows, columns of the last factor]. */
+  readonly weight: string;
+  readonly rows: number;
+  /** Values of the first factor in these rows. */
+  readonly values: number;
+}
+
+/** One sparse matrix A, or a product A·B; several weights with the same inputs may be its rows. */
+export interface ProductDescription {
+  readonly name: string;
+  readonly factors: readonly FactorDescription[];
+  readonly members: readonly MemberDescription[];
+}
+
+/** A product with the file that holds its tensors. */
+export interface StoredProduct extends ProductDescription {
+  readonly file: SafetensorsFile;
+  readonly dtype: WritableFloatType;
+  /** Values of each factor. */
+  readonly counts: readonly number[];
+}
+
+export function factorTensors(product: string, factor: string): { values: string; bitmask: string } {
+  return { values: `${product}.${factor}.values`, bitmask: `${product}.${factor}.bitmask` };
+}
+
+/** The text for the header metadata. */
+export function describeProducts(products: readonly ProductDescription[]): string {
+  const plain = products.map(({ name, factors, members }) => ({ name, factors, members }));
+  return JSON.stringify({ version: containerVersion, products: plain });
+}
+
+/**
+ * The products of one safetensors file, checked against its tensors: types, shapes, inner dimensions, rows and value
+ * counts. Population counts need the data and are checked when it is read.
+ * @throws DoubleSparseError `file-malformed`, `file-unsupported` for another version.
+ */
+export function storedProducts(file: SafetensorsFile): StoredProduct[] {
+  const text = file.header.metadata.get(metadataKey);
+  if (text === undefined) return [];
+  const malformed = (problem: string): DoubleSparseError =>
+    new DoubleSparseError('file-malformed', `${file.path}: ${problem}`, {
+      data: { path: file.path },
+      hint: 'the compressed model is damaged; make or download it again',
+    });
+  const value = parseJson(Buffer.from(text), `${file.path}: header metadata ${metadataKey}`, limits);
+  const version = (value as { version?: unknown } | null)?.version;
+  if (version !== containerVersion) throw unsupportedVersion(file.path, version);
+  const result = descriptionSchema.safeParse(value);
+  if (!result.success) throw malformed(`header metadata ${metadataKey}: ${z.prettifyError(result.error)}`);
+  return result.data.products.map((product) => checkProduct(file, product, malformed));
+}
+
+export function unsupportedVersion(path: string, version: unknown): DoubleSparseError {
+  return new DoubleSparseError(
+    'file-unsupported',
+    `${path} has version ${JSON.stringify(version)} of the compressed format, version ${containerVersion} is read`,
+    { data: { path }, hint: 'it was written by another version of this program; update it' },
+  );
+}
+
+function checkProduct(
+  file: SafetensorsFile,
+  product: ProductDescription,
+  malformed: (problem: string) => DoubleSparseError,
+): StoredProduct {
+  const { name, factors, members } = product;
+  const [first, second] = factors as [FactorDescription, FactorDescription | undefined];
+  if (first.name !== 'A' || (second && second.name !== 'B')) throw malformed(`${name}: factors are A, or A and B`);
+  if (second && second.shape[0] !== first.shape[1])
+    throw malformed(`${name}: A has shape [${first.shape}], B [${second.shape}]`);
+  const types = new Set<string>();
+  let bytes = 0;
+  const counts = factors.map(({ name: factor, shape: [rows, columns] }) => {
+    const names = factorTensors(name, factor);
+    const values = file.header.tensors.get(names.values);
+    const bitmask = file.header.tensors.get(names.bitmask);
+    if (!values || !bitmask) throw malformed(`${names.values} or ${names.bitmask} is missing`);
+    const stride = maskStride(columns);
+    if (
+      bitmask.dtype !== 'U8' ||
+      bitmask.shape.length !== 2 ||
+      bitmask.shape[0] !== rows ||
+      bitmask.shape[1] !== stride
+    )
+      throw malformed(`${names.bitmask} is ${bitmask.dtype} [${bitmask.shape}], not U8 [${rows},${stride}]`);
+    const count = values.shape[0] ?? 0;
+    if (!isFloatType(values.dtype) || values.dtype === 'F64' || values.shape.length !== 1 || count > rows * columns)
+      throw malformed(`${names.values} is ${values.dtype} [${values.shape}], for a matrix of ${rows}x${columns}`);
+    types.add(values.dtype);
+    bytes += values.end - values.begin + bitmask.end - bitmask.begin;
+    return count;
+  });
+  if (types.size !== 1) throw malformed(`${name}: the factors are of types ${[...types]}`);
+  const total = (of: (member: MemberDescription) => number) => members.reduce((sum, member) => sum + of(member), 0);
+  if (total(({ rows }) => rows) !== first.shape[0])
+    throw malformed(`${name}: A has ${first.shape[0]} rows, its members ${total(({ rows }) => rows)}`);
+  if (total(({ values }) => values) !== counts[0])
+    throw malformed(`${name}: A has ${counts[0]} values, its members ${total(({ values }) => values)}`);
+  const dense = 4 * first.shape[0] * (second ?? first).shape[1];
+  if (dense > Math.max(smallWeightBytes, maximumExpansion * bytes))
+    throw malformed(`${name}: ${bytes} bytes claim to be a matrix of ${dense} bytes`);
+  return { ...product, file, dtype: [...types][0] as WritableFloatType, counts };
+}

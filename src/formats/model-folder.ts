@@ -1,0 +1,96 @@
+import { readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { DoubleSparseError } from '../errors.js';
+import { writeFileAtomically } from './atomic-file.js';
+import type { Checkpoint } from './checkpoint.js';
+import { holdsModel, type ShardedWriter } from './safetensors/sharded-writer.js';
+
+/** Weights in formats that we do not write; and their indices. */
+const foreignWeights =
+  /\.(safetensors|bin|pt|pth|ckpt|gguf|onnx|onnx_data|h5|msgpack|ot|npz|tflite|mlmodel)$|\.index\.json$/;
+/** The largest tokenizer files have 35 MB; anything larger is no side file. */
+const maximumSideFileBytes = 256e6;
+
+/**
+ * Checks that a model may be written to `folder`.
+ * @throws DoubleSparseError `file-exists` when it holds a model and `replace` is not set; `option-out-of-range` when it
+ *   is the source itself.
+ */
+export function claimModelFolder(folder: string, source: Checkpoint, replace: boolean): void {
+  const same = (path: string) => realpathSync(path) === realpathSync(source.path);
+  if (statSync(folder, { throwIfNoEntry: false }) && same(folder)) {
+    throw new DoubleSparseError('option-out-of-range', `${folder} is the model to be read`, {
+      data: { folder },
+      hint: 'write to another folder',
+    });
+  }
+  if (!replace && statSync(folder, { throwIfNoEntry: false })?.isDirectory() && holdsModel(folder)) {
+    throw new DoubleSparseError('file-exists', `${folder} already holds a model`, {
+      data: { folder },
+      hint: 'choose another folder, or allow it to be replaced (--force)',
+    });
+  }
+}
+
+/**
+ * Gives a written model its files: weights, side files, and config.json last. The folder is a model only while
+ * config.json is there, so one that was interrupted is never taken for a whole one.
+ * @throws DoubleSparseError `disk-full`, `file-unwritable`
+ */
+export function commitModelFolder(
+  writer: ShardedWriter,
+  source: Checkpoint,
+  config: Readonly<Record<string, unknown>>,
+): void {
+  const { folder } = writer;
+  writer.flush();
+  rmSync(join(folder, 'config.json'), { force: true });
+  writer.commit();
+  copySideFiles(source, folder);
+  writeFileAtomically(join(folder, 'config.json'), toJson(config));
+}
+
+/**
+ * Copies what belongs to a model beside weights and config.json (tokenizer, chat template, generation settings,
+ * licence, …), byte for byte; for GGUF writes tokenizer.json and tokenizer_config.json from the metadata.
+ * @returns names of the files.
+ */
+function copySideFiles(source: Checkpoint, folder: string): string[] {
+  if (source.format === 'gguf') return writeTokenizer(source, folder);
+  const names = readdirSync(source.path).filter((name) => {
+    if (name === 'config.json' || name.startsWith('.') || foreignWeights.test(name)) return false;
+    const status = statSync(join(source.path, name), { throwIfNoEntry: false });
+    return status?.isFile() === true && status.size <= maximumSideFileBytes;
+  });
+  for (const name of names) writeFileAtomically(join(folder, name), readSideFile(join(source.path, name)));
+  return names;
+}
+
+function readSideFile(path: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new DoubleSparseError('file-unreadable', `cannot read ${path}: ${(cause as Error).message}`, {
+      data: { path },
+      cause,
+    });
+  }
+}
+
+function writeTokenizer(source: Checkpoint, folder: string): string[] {
+  let files: ReturnType<Checkpoint['tokenizerFiles']>;
+  try {
+    files = source.tokenizerFiles();
+  } catch (error) {
+    // A file of weights without a tokenizer is a model all the same.
+    if (error instanceof DoubleSparseError && error.code === 'file-unreadable') return [];
+    throw error;
+  }
+  writeFileAtomically(join(folder, 'tokenizer.json'), toJson(files.tokenizer));
+  writeFileAtomically(join(folder, 'tokenizer_config.json'), toJson(files.config));
+  return ['tokenizer.json', 'tokenizer_config.json'];
+}
+
+function toJson(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}

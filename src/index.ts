@@ -1,0 +1,18 @@
+export { type Layer, readLayers } from './compression/layer-files.js';
+export { type LayersOptions, layersOptionsSchema } from './compression/layers-options.js';
+export { type LayerResult, type LayersProgress, type LayersRun, runLayers } from './compression/run-layers.js';
+export { DoubleSparseError, type ErrorCode, type ErrorData } from './errors.js';
+export type {
+  Effort,
+  Factorization,
+  FactorizationMethod,
+  FactorizationMetrics,
+  FactorizationOptions,
+} from './factorization/factorization.js';
+export { type DoubleSparseFactors, factorize } from './factorization/factorize.js';
+export { type MethodName, methodNames, methods } from './factorization/registry.js';
+export { SafetensorsFile } from './formats/safetensors/reader.js';
+export { Compute } from './linalg/compute.js';
+export { type Engine, type EngineName, engineNames } from './linalg/engine.js';
+export { createEngine } from './linalg/engines/select.js';
+export { type Matrix, matrix, zeros } from './linalg/matrix.js';

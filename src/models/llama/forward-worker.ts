@@ -1,0 +1,62 @@
+import { workerData } from 'node:worker_threads';
+import { DoubleSparseError, describeError, type ErrorCode, type ErrorData } from '../../errors.js';
+import { Compute } from '../../linalg/compute.js';
+import { createChosenEngine, type EngineChoice } from '../../linalg/engines/select.js';
+import type { LlamaConfig } from './config.js';
+import { type ForwardJob, runForwardJob } from './forward-job.js';
+
+/** What the pool gives each of its threads. */
+export interface ForwardWorkerData {
+  readonly choice: EngineChoice;
+  readonly blasThreads: number;
+  readonly config: LlamaConfig;
+}
+
+/** Seconds that a job took, and how much of them its matrix products. */
+export interface JobTimes {
+  readonly seconds: number;
+  readonly productSeconds: number;
+  readonly flops: number;
+}
+
+export type ForwardAnswer =
+  | { readonly times: JobTimes }
+  | {
+      readonly error: {
+        readonly code: ErrorCode;
+        readonly message: string;
+        readonly data: ErrorData;
+        readonly hint: string | undefined;
+      };
+    };
+
+const { choice, blasThreads, config } = workerData as ForwardWorkerData;
+let compute: Compute | undefined;
+
+/** Entry point of the pool's threads: engine and arena live as long as the thread. */
+export default function work(job: ForwardJob): ForwardAnswer {
+  const start = performance.now();
+  try {
+    if (!compute) {
+      const engine = createChosenEngine(choice);
+      engine.setThreads(blasThreads);
+      compute = new Compute(engine);
+    }
+    const before = compute.products;
+    runForwardJob(job, config, compute);
+    const { seconds, flops } = compute.products;
+    return {
+      times: {
+        seconds: (performance.now() - start) / 1000,
+        productSeconds: seconds - before.seconds,
+        flops: flops - before.flops,
+      },
+    };
+  } catch (error) {
+    if (error instanceof DoubleSparseError) {
+      const { code, message, data, hint } = error;
+      return { error: { code, message, data, hint } };
+    }
+    return { error: { code: 'worker-failed', message: describeError(error), data: {}, hint: undefined } };
+  }
+}

@@ -1,0 +1,63 @@
+import type { CompressionEvent, CompressionResult } from '../compression/compress-model.js';
+import type { PlannedUnit } from '../compression/compression-plan.js';
+import type { DryRun } from '../compression/dry-run.js';
+import { formatBytes, formatError, formatSeconds, renderTable } from './table.js';
+
+/** One line for a finished product: each member's share, then what they have in common. */
+export function productLine({
+  done,
+  total,
+  unit,
+  metrics,
+  eta,
+}: Extract<CompressionEvent, { kind: 'product' }>): string {
+  const all = Object.values(metrics);
+  const sum = (of: 'nonzeros' | 'seconds'): number => all.reduce((result, each) => result + each[of], 0);
+  const entries = unit.members.reduce((result, { rows, columns }) => result + rows * columns, 0);
+  const errors = all.map(({ relativeError }) => formatError(relativeError)).join(' ');
+  const damping = Math.max(...all.map((each) => each.damping));
+  return [
+    `[${String(done).padStart(String(total).length)}/${total}] ${unit.name} ${shapeOf(unit)}`,
+    `nnz ${((100 * sum('nonzeros')) / entries).toFixed(1)} %`,
+    `error ${errors}`,
+    formatSeconds(sum('seconds')),
+    ...(damping > 0 ? [`damping raised by ${damping}`] : []),
+    ...(eta === undefined ? [] : [`eta ${formatSeconds(eta)}`]),
+  ].join('  ');
+}
+
+function shapeOf({ members }: PlannedUnit): string {
+  return `${members.map(({ rows }) => rows).join('+')}x${members[0]?.columns}`;
+}
+
+/** Totals of a run, for people. */
+export function compressionSummary(result: CompressionResult, out: string, modelBytes: number): string {
+  const { plan, linearBytes, denseLinearBytes, nonzeros, budget } = result;
+  const percent = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`;
+  const keptEntries = plan.allEntries - plan.targetedEntries;
+  const reasons = new Map<string, number>();
+  for (const { reason } of plan.kept) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+  return [
+    '',
+    `${plan.units.length} products of ${result.metrics.size} weights in ${out}${modelBytes > 0 ? ` (${formatBytes(modelBytes)})` : ''}`,
+    `linear layers: ${formatBytes(denseLinearBytes)} -> ${formatBytes(linearBytes)} (${percent(linearBytes, denseLinearBytes)}), ${((8 * linearBytes) / plan.targetedEntries).toFixed(2)} bits per weight`,
+    `nonzeros: ${nonzeros} of ${budget} allowed, ${percent(nonzeros, plan.targetedEntries)} of the compressed weights; with what is kept dense ${percent(nonzeros + keptEntries, plan.allEntries)} of the model`,
+    `kept dense: ${[...reasons].map(([reason, count]) => `${count} ${reason}`).join(', ')}`,
+    `verified: read back bit for bit, every count within its budget`,
+    `${formatSeconds(result.seconds)} (factorisation ${formatSeconds(result.factorizationSeconds)}), ${result.workers} workers x ${result.blasThreads} threads, ${result.engine}; peak memory ${formatBytes(result.peakMemoryBytes)}`,
+  ].join('\n');
+}
+
+export function dryRunTable(plan: DryRun): string {
+  const rows = plan.units.map((unit) => {
+    const entries = unit.members.reduce((sum, { rows: out, columns }) => sum + out * columns, 0);
+    return [unit.name, shapeOf(unit), plan.method, String(Math.floor((1 - plan.sparsity) * entries))];
+  });
+  const kept = plan.kept.map(({ name, reason }) => [name, '', 'kept', reason]);
+  return [
+    renderTable(['matrix', 'shape', 'method', 'nonzeros'], [...rows, ...kept]),
+    '',
+    `linear layers: ${formatBytes(plan.denseLinearBytes)} dense -> about ${formatBytes(plan.estimatedLinearBytes)}`,
+    `memory: about ${formatBytes(plan.estimatedMemoryBytes)}`,
+  ].join('\n');
+}
