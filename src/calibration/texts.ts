@@ -8,7 +8,7 @@ import { plainText } from './plain-text.js';
 export interface TextOptions {
   /** Field of JSON lines and column of parquet files that holds the text (default `text`). */
   textField?: string;
-  /** Stop after the document in which this many characters are reached (default {@link defaultMaximumCharacters}). */
+  /** Stop after the document in which this many characters are reached (default 2^26). */
   maximumCharacters?: number;
 }
 
@@ -16,7 +16,7 @@ export interface TextOptions {
  * Bounds time and memory before the first window is drawn: 64 Mi characters take minutes to tokenize, and are 50 times
  * what 128 windows of 2048 tokens need.
  */
-export const defaultMaximumCharacters = 1 << 26;
+const defaultMaximumCharacters = 1 << 26;
 
 /** The documents of a text file. */
 export interface Texts {

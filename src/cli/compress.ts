@@ -1,8 +1,9 @@
 import { statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { loadCalibration } from '../calibration/load-windows.js';
-import { type CompressionEvent, type CompressionResult, compressModel } from '../compression/compress-model.js';
+import { type CompressionResult, compressModel } from '../compression/compress-model.js';
 import { type CompressOptions, compressOptionsSchema } from '../compression/compress-options.js';
+import type { CompressionEvent } from '../compression/compression-event.js';
 import { dryRun } from '../compression/dry-run.js';
 import { embedded } from '../compression/embedded.js';
 import { openCheckpoint } from '../formats/open-checkpoint.js';

@@ -2,9 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { DoubleSparseError, describeError } from '../errors.js';
+import { addCompareCommand } from './compare.js';
 import { addCompressCommand } from './compress.js';
 import { addDoctorCommand } from './doctor.js';
 import { addEvalCommand } from './eval.js';
+import { addExportCommand } from './export.js';
+import { addInspectCommand } from './inspect.js';
 import { addLayersCommand } from './layers.js';
 import { clearStatus, say } from './terminal.js';
 
@@ -21,7 +24,10 @@ const program = new Command('dsf')
   .exitOverride()
   .showHelpAfterError('(dsf --help lists commands, dsf COMMAND --help their options)');
 addCompressCommand(program);
+addCompareCommand(program);
 addEvalCommand(program);
+addInspectCommand(program);
+addExportCommand(program);
 addLayersCommand(program);
 addDoctorCommand(program);
 for (const command of program.commands) command.copyInheritedSettings(program);

@@ -8,6 +8,8 @@ export type Effort = (typeof efforts)[number];
 export interface FactorizationOptions {
   /** Part of the weight's entries that must go: all factors together keep (1 - sparsity) * out * in nonzeros. 0 <= s < 1. */
   sparsity: number;
+  /** Nonzeros allowed to all factors together, in place of what `sparsity` says. */
+  budget?: number;
   /** How long to search; only Double Sparse Factorization listens. */
   effort: Effort;
   /** Seed of whatever is random in the method. */
@@ -19,7 +21,7 @@ export interface FactorizationMetrics {
   relativeError: number;
   /** Nonzeros that must be stored: of all factors together, free positions (fixed masks) included. */
   nonzeros: number;
-  /** Nonzeros allowed: floor((1 - sparsity) * out * in). */
+  /** Nonzeros allowed: floor((1 - sparsity) * out * in), or the option of that name. */
   budget: number;
   /** Wall seconds, the measuring of the error included. */
   seconds: number;

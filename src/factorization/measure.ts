@@ -33,7 +33,7 @@ export function measured(
 ): Factorization {
   const start = performance.now();
   const before = compute.products;
-  const budget = nonzeroBudget(weight, options.sparsity);
+  const budget = options.budget ?? nonzeroBudget(weight, options.sparsity);
   return compute.scope(() => {
     const localWeight = adopt ? compute.arena.adopt(weight) : weight;
     const localGram = adopt ? compute.arena.adopt(gram) : gram;

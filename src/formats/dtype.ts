@@ -1,7 +1,7 @@
 import { DoubleSparseError } from '../errors.js';
 
 /** Floating point types of weights in files, by their safetensors names. */
-export const floatTypes = ['F64', 'F32', 'F16', 'BF16'] as const;
+const floatTypes = ['F64', 'F32', 'F16', 'BF16'] as const;
 export type FloatType = (typeof floatTypes)[number];
 
 export function isFloatType(name: string): name is FloatType {

@@ -9,7 +9,7 @@ export interface JsonLimits {
 }
 
 /** Side files of a checkpoint. The largest tokenizer.json known (262k tokens, 580k merges) has 34 MB and 1.8M values. */
-export const sideFileLimits: JsonLimits = { bytes: 256e6, depth: 64, values: 20e6 };
+const sideFileLimits: JsonLimits = { bytes: 256e6, depth: 64, values: 20e6 };
 
 /** Values of a JSON text, and members of the outermost object or list with repetitions. */
 export interface JsonCounts {

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DoubleSparseError } from '../errors.js';
-import { writeFileAtomically } from './atomic-file.js';
+import { writeError, writeFileAtomically } from './atomic-file.js';
 import type { Checkpoint } from './checkpoint.js';
 import { holdsModel, type ShardedWriter } from './safetensors/sharded-writer.js';
 
@@ -44,7 +44,11 @@ export function commitModelFolder(
 ): void {
   const { folder } = writer;
   writer.flush();
-  rmSync(join(folder, 'config.json'), { force: true });
+  try {
+    rmSync(join(folder, 'config.json'), { force: true });
+  } catch (cause) {
+    throw writeError(folder, cause);
+  }
   writer.commit();
   copySideFiles(source, folder);
   writeFileAtomically(join(folder, 'config.json'), toJson(config));

@@ -7,6 +7,7 @@ import { quantizationMethod } from './container/description.js';
 import { GgufCheckpoint } from './gguf/checkpoint.js';
 import { findSnapshot, hubCacheFolder, isHubId } from './hub-cache.js';
 import { readJsonObject } from './json-file.js';
+import { unreadable } from './positional-file.js';
 import { SafetensorsCheckpoint } from './safetensors/checkpoint.js';
 
 /**
@@ -16,6 +17,15 @@ import { SafetensorsCheckpoint } from './safetensors/checkpoint.js';
  *   `file-unsupported`
  */
 export function openCheckpoint(model: string): Checkpoint {
+  try {
+    return open(model);
+  } catch (error) {
+    // Folders that may not be listed, names that the system does not take, loops of links, ….
+    throw error instanceof DoubleSparseError ? error : unreadable(model, error);
+  }
+}
+
+function open(model: string): Checkpoint {
   const status = statSync(model, { throwIfNoEntry: false });
   if (status?.isFile()) {
     if (model.endsWith('.safetensors')) {

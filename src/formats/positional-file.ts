@@ -115,7 +115,8 @@ export class PositionalFile {
   }
 }
 
-function unreadable(path: string, cause: unknown): DoubleSparseError {
+/** What the system said about a file or folder that could not be read. */
+export function unreadable(path: string, cause: unknown): DoubleSparseError {
   return new DoubleSparseError('file-unreadable', `cannot read ${path}: ${(cause as Error).message}`, {
     data: { path },
     cause,

@@ -1,4 +1,5 @@
 import { DoubleSparseError } from '../errors.js';
+import { PlaneRotations } from './plane-rotations.js';
 
 export interface SymmetricEigen {
   /** The n eigenvalues, ascending. */
@@ -13,8 +14,6 @@ const maximumSweeps = 60;
 const negligibleColumn = 1e-60;
 /** Below this, squares fall under the smallest normal number. */
 const squareLossBound = 1e-150;
-/** Rotations collected before they are applied: 2 x 4 MiB, so that the stream of them outlives no cache for long. */
-const rotationCapacity = 1 << 19;
 
 /**
  * All eigenvalues and eigenvectors of a symmetric matrix in float64: Householder reduction to tridiagonal form, then
@@ -136,104 +135,9 @@ function accumulateReflections(a: Float64Array, n: number, scales: Float64Array)
   return result;
 }
 
-/** Plane rotations of adjacent columns, collected so that each row of the basis is read once for half a million. */
-class Rotations {
-  readonly #cosines = new Float64Array(rotationCapacity);
-  readonly #sines = new Float64Array(rotationCapacity);
-  /** For each run: its highest column + 1, and how many rotations follow, one column lower each. */
-  #runs: number[] = [];
-  #count = 0;
-  readonly #basis: Float64Array;
-  readonly #n: number;
-
-  constructor(basis: Float64Array, n: number) {
-    this.#basis = basis;
-    this.#n = n;
-  }
-
-  /** Makes room for a run of at most `length` rotations. */
-  start(top: number, length: number): void {
-    if (this.#count + length > rotationCapacity) this.flush();
-    this.#runs.push(top, 0);
-  }
-
-  push(cosine: number, sine: number): void {
-    this.#cosines[this.#count] = cosine;
-    this.#sines[this.#count++] = sine;
-    this.#runs[this.#runs.length - 1]++;
-  }
-
-  /** Applies what was collected, four rows of the basis at a time: each is a chain of dependent operations. */
-  flush(): void {
-    const basis = this.#basis;
-    const n = this.#n;
-    const runs = Int32Array.from(this.#runs);
-    for (let row = 0; row < n; row += 4) {
-      if (row + 4 <= n) this.#applyToFourRows(basis, row * n, n, runs);
-      else for (let rest = row; rest < n; rest++) this.#applyToRow(basis, rest * n, runs);
-    }
-    this.#runs = [];
-    this.#count = 0;
-  }
-
-  #applyToFourRows(basis: Float64Array, row: number, n: number, runs: Int32Array): void {
-    const cosines = this.#cosines;
-    const sines = this.#sines;
-    const row1 = row + n;
-    const row2 = row1 + n;
-    const row3 = row2 + n;
-    for (let run = 0, at = 0; run < runs.length; run += 2) {
-      let j = runs[run];
-      const end = at + runs[run + 1];
-      let f0 = basis[row + j];
-      let f1 = basis[row1 + j];
-      let f2 = basis[row2 + j];
-      let f3 = basis[row3 + j];
-      for (; at < end; at++) {
-        const c = cosines[at];
-        const s = sines[at];
-        j--;
-        const g0 = basis[row + j];
-        const g1 = basis[row1 + j];
-        const g2 = basis[row2 + j];
-        const g3 = basis[row3 + j];
-        basis[row + j + 1] = s * g0 + c * f0;
-        basis[row1 + j + 1] = s * g1 + c * f1;
-        basis[row2 + j + 1] = s * g2 + c * f2;
-        basis[row3 + j + 1] = s * g3 + c * f3;
-        f0 = c * g0 - s * f0;
-        f1 = c * g1 - s * f1;
-        f2 = c * g2 - s * f2;
-        f3 = c * g3 - s * f3;
-      }
-      basis[row + j] = f0;
-      basis[row1 + j] = f1;
-      basis[row2 + j] = f2;
-      basis[row3 + j] = f3;
-    }
-  }
-
-  #applyToRow(basis: Float64Array, row: number, runs: Int32Array): void {
-    for (let run = 0, at = 0; run < runs.length; run += 2) {
-      let j = runs[run];
-      const end = at + runs[run + 1];
-      let f = basis[row + j];
-      for (; at < end; at++) {
-        const c = this.#cosines[at];
-        const s = this.#sines[at];
-        j--;
-        const g = basis[row + j];
-        basis[row + j + 1] = s * g + c * f;
-        f = c * g - s * f;
-      }
-      basis[row + j] = f;
-    }
-  }
-}
-
 /** Implicit QL with Wilkinson's shift: `diagonal` becomes the eigenvalues, column i of `basis` the i-th eigenvector. */
 function diagonalize(diagonal: Float64Array, offDiagonal: Float64Array, basis: Float64Array, n: number): void {
-  const rotations = new Rotations(basis, n);
+  const rotations = new PlaneRotations(basis, n);
   const d = diagonal;
   const e = offDiagonal;
   if (n > 0) e[n - 1] = 0;

@@ -1,4 +1,5 @@
-import type { CompressionEvent, CompressionResult } from '../compression/compress-model.js';
+import type { CompressionResult } from '../compression/compress-model.js';
+import type { CompressionEvent } from '../compression/compression-event.js';
 import type { PlannedUnit } from '../compression/compression-plan.js';
 import type { DryRun } from '../compression/dry-run.js';
 import { formatBytes, formatError, formatSeconds, renderTable } from './table.js';

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,22 +6,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FactorizationMetrics } from '../../src/factorization/factorization.js';
 import { methodNames } from '../../src/factorization/registry.js';
 import { randomLayer } from '../factorization/random-layer.js';
+import { dsf, root } from './run-dsf.js';
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
 const shared = join(root, '../shared/data/layers');
 const folder = mkdtempSync(join(tmpdir(), 'dsf-layers-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 interface Output {
   layers: { name: string; shape: [number, number]; methods: Record<string, FactorizationMetrics> }[];
-}
-
-/** Runs the built command line. */
-function dsf(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [join(root, 'dist/cli/main.js'), ...args], {
-    encoding: 'utf8',
-    maxBuffer: 1 << 26,
-  });
 }
 
 /** A safetensors file of F32 tensors. */

@@ -192,10 +192,10 @@ describe('parts of the method', () => {
     expect(supports[0]).toEqual(supports[1]);
   });
 
-  it('stacks weights with the same inputs around one shared factor', () => {
+  it.each([0.5, 0.8, 0.83])('stacks weights with the same inputs around one shared factor, at %s', (sparsity) => {
     const { gram } = randomLayer(8, 24, 1);
     const weights = [randomLayer(24, 24, 1).weight, randomLayer(8, 24, 2).weight, randomLayer(8, 24, 3).weight];
-    const results = factorizeStacked(weights, gram, options, compute);
+    const results = factorizeStacked(weights, gram, { ...options, sparsity }, compute);
     const shared = results[0]?.factors[1] as Matrix;
     let own = 0;
     for (const [index, { factors, metrics }] of results.entries()) {

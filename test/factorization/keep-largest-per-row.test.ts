@@ -20,11 +20,11 @@ it('keeps in each row what a sort by magnitude, then position, would, and leaves
       for (let row = 0; row < rows; row++) {
         const from = row * columns;
         const order = Array.from({ length: columns }, (_, j) => from + j).sort(
-          (a, b) => Math.abs(source[b] as number) - Math.abs(source[a] as number) || a - b,
+          (a, b) => Math.abs(source[b]) - Math.abs(source[a]) || a - b,
         );
         for (const [rank, at] of order.entries()) {
-          expect(kept.data[at]).toBeCloseTo(rank < count ? (source[at] as number) : 0, 12);
-          expect((kept.data[at] as number) + (t.data[at] as number)).toBe((source[at] as number) + 0);
+          expect(kept.data[at]).toBeCloseTo(rank < count ? source[at] : 0, 12);
+          expect(kept.data[at] + t.data[at]).toBe(source[at] + 0);
         }
       }
     }),

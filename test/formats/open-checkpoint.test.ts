@@ -106,8 +106,11 @@ describe('what is refused', () => {
     errorOf(() => openCheckpoint(join(model, 'model.safetensors')), 'file-unsupported');
     errorOf(() => openCheckpoint(join(model, 'LICENSE')), 'file-malformed');
     const pipe = join(folder, 'pipe');
-    execFileSync('mkfifo', [pipe]);
+    execFileSync('sh', ['-c', 'mkfifo "$0"', pipe]);
     errorOf(() => openCheckpoint(pipe), 'file-unreadable');
+    symlinkSync('loop', join(folder, 'loop'));
+    for (const name of [join(folder, 'loop'), 'nul\0', 'x'.repeat(5000)])
+      errorOf(() => openCheckpoint(name), 'file-unreadable');
   });
 
   test('a model in another quantisation, by name', () => {

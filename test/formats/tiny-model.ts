@@ -11,7 +11,7 @@ export interface TinyTensor {
 }
 
 /** One block of a model with grouped-query attention: hidden 24, inner 40. Column counts are not multiples of 8. */
-export const tinyTensors: readonly TinyTensor[] = (
+const tinyTensors: readonly TinyTensor[] = (
   [
     ['model.embed_tokens.weight', [50, 20]],
     ['model.layers.0.input_layernorm.weight', [20]],
@@ -41,7 +41,7 @@ export function writeTinyModel(folder: string, tensors = tinyTensors, maximumSha
     );
   }
   writer.commit();
-  const config = { model_type: 'llama', hidden_size: 20, dtype: 'bfloat16' };
+  const config = { model_type: 'llama', architectures: ['LlamaForCausalLM'], hidden_size: 20, dtype: 'bfloat16' };
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
   writeFileSync(join(folder, 'tokenizer.json'), '{"version": "1.0" }');
   writeFileSync(join(folder, 'tokenizer_config.json'), '{"bos_token":"<s>"}');

@@ -14,7 +14,7 @@ function positiveDefinite(n: number, seed: number): Matrix {
   const x = randomMatrix(n, n, seed);
   const result = zeros(n, n);
   compute.gemm(x, x, result, { transposeB: true, alpha: 1 / n });
-  for (let i = 0; i < n; i++) result.data[i * n + i] = (result.data[i * n + i] as number) + 0.1;
+  for (let i = 0; i < n; i++) result.data[i * n + i] = result.data[i * n + i] + 0.1;
   return result;
 }
 
@@ -58,7 +58,7 @@ describe.each(sizes)('a positive definite matrix of %i rows', (n) => {
     expect(product(a, inverse)).toBeAllclose(identity(n), { atol: 5e-5 });
     for (let i = 0; i < n; i++) {
       for (let j = 0; j < i; j++) {
-        expect(Math.abs((inverse.data[i * n + j] as number) - (inverse.data[j * n + i] as number))).toBeLessThan(1e-5);
+        expect(Math.abs(inverse.data[i * n + j] - inverse.data[j * n + i])).toBeLessThan(1e-5);
       }
     }
   });

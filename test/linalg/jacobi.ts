@@ -8,15 +8,15 @@ export function jacobiEigenvalues(n: number, entries: ArrayLike<number>): Float6
     let outside = 0;
     for (let p = 0; p < n; p++) {
       for (let q = p + 1; q < n; q++) {
-        const coupling = a[p * n + q] as number;
+        const coupling = a[p * n + q];
         outside += coupling * coupling;
         if (coupling === 0) continue;
-        const ratio = ((a[q * n + q] as number) - (a[p * n + p] as number)) / (2 * coupling);
+        const ratio = (a[q * n + q] - a[p * n + p]) / (2 * coupling);
         const t = (ratio >= 0 ? 1 : -1) / (Math.abs(ratio) + Math.hypot(ratio, 1));
         const c = 1 / Math.hypot(t, 1);
         const s = t * c;
         const rotate = (i: number, j: number): void => {
-          const [x, y] = [a[i] as number, a[j] as number];
+          const [x, y] = [a[i], a[j]];
           a[i] = c * x - s * y;
           a[j] = s * x + c * y;
         };
@@ -26,5 +26,5 @@ export function jacobiEigenvalues(n: number, entries: ArrayLike<number>): Float6
     }
     if (outside === 0 || !Number.isFinite(outside)) break;
   }
-  return Float64Array.from({ length: n }, (_, i) => a[i * n + i] as number).sort();
+  return Float64Array.from({ length: n }, (_, i) => a[i * n + i]).sort();
 }

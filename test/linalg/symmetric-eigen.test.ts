@@ -25,7 +25,7 @@ function symmetric(n: number, kind: keyof typeof kinds, seed: number): Float64Ar
   for (let i = 0; i < n; i++) {
     for (let j = 0; j <= i; j++) {
       a[i * n + j] = kinds[kind](i, j, random);
-      a[j * n + i] = a[i * n + j] as number;
+      a[j * n + i] = a[i * n + j];
     }
   }
   return a;
@@ -43,10 +43,10 @@ function defects(n: number, a: Float64Array, values: Float64Array, vectors: Floa
       let image = 0;
       let overlap = 0;
       for (let k = 0; k < n; k++) {
-        image += (a[j * n + k] as number) * (v[k] as number);
-        overlap += (v[k] as number) * (vectors[j * n + k] as number);
+        image += a[j * n + k] * v[k];
+        overlap += v[k] * vectors[j * n + k];
       }
-      residual = Math.max(residual, Math.abs(image - (values[i] as number) * (v[j] as number)));
+      residual = Math.max(residual, Math.abs(image - values[i] * v[j]));
       orthogonality = Math.max(orthogonality, Math.abs(overlap - (i === j ? 1 : 0)));
     }
   }
@@ -67,7 +67,7 @@ describe.each(Object.keys(kinds) as (keyof typeof kinds)[])('symmetricEigen of a
         expect(values).toEqual(Float64Array.from(values).sort());
         const expected = jacobiEigenvalues(n, a);
         for (let i = 0; i < n; i++) {
-          expect(Math.abs((values[i] as number) - (expected[i] as number))).toBeLessThanOrEqual(1e-13 * scale);
+          expect(Math.abs(values[i] - expected[i])).toBeLessThanOrEqual(1e-13 * scale);
         }
         expect(a).toEqual(before);
       }),

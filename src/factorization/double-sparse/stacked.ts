@@ -31,7 +31,10 @@ export function factorizeStacked(
       stacked.data.set(weight.data, filled);
       filled += weight.data.length;
     }
-    const { factors, metrics } = doubleSparse(stacked, h, options, compute);
+    const budgets = weights.map((weight) => nonzeroBudget(weight, options.sparsity));
+    // Each member's budget is rounded down: their sum may be less than that of the whole.
+    const budget = budgets.reduce((sum, each) => sum + each, 0);
+    const { factors, metrics } = doubleSparse(stacked, h, { ...options, budget }, compute);
     const [a, b] = factors as [Matrix, Matrix];
     let row = 0;
     const parts = weights.map((weight) => {
@@ -39,7 +42,6 @@ export function factorizeStacked(
       row += weight.rows;
       return { ...part, data: part.data.slice() };
     });
-    const budgets = weights.map((weight) => nonzeroBudget(weight, options.sparsity));
     const charged = chargeShared(parts.map(countNonzeros), countNonzeros(b), budgets);
     const errors = weights.map((weight, index) =>
       compute.scope(() => {

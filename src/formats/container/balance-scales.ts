@@ -15,16 +15,28 @@ export function balanceScales(a: Matrix, b: Matrix): { a: Matrix; b: Matrix } {
       data: { columns: a.columns, rows: b.rows },
     });
   }
-  const columnSquares = new Float64Array(a.columns);
-  for (let i = 0; i < a.data.length; i++) columnSquares[i % a.columns]! += (a.data[i] as number) ** 2;
-  const scales = new Float64Array(a.columns);
-  for (let k = 0; k < scales.length; k++) {
-    const row = b.data.subarray(k * b.columns, (k + 1) * b.columns);
-    const rowNorm = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0));
-    scales[k] = 2 ** exponent(Math.sqrt(columnSquares[k] as number), rowNorm);
+  const inner = a.columns;
+  const columnSquares = new Float64Array(inner);
+  for (let row = 0; row < a.rows; row++) {
+    const start = row * inner;
+    for (let k = 0; k < inner; k++) columnSquares[k]! += (a.data[start + k] as number) ** 2;
   }
-  const scaledA = Float32Array.from(a.data, (value, i) => value / (scales[i % a.columns] as number));
-  const scaledB = Float32Array.from(b.data, (value, i) => value * (scales[Math.floor(i / b.columns)] as number));
+  const scales = new Float64Array(inner);
+  for (let k = 0; k < inner; k++) {
+    let rowSquares = 0;
+    for (let i = k * b.columns; i < (k + 1) * b.columns; i++) rowSquares += (b.data[i] as number) ** 2;
+    scales[k] = 2 ** exponent(Math.sqrt(columnSquares[k] as number), Math.sqrt(rowSquares));
+  }
+  const scaledA = new Float32Array(a.data.length);
+  for (let row = 0; row < a.rows; row++) {
+    const start = row * inner;
+    for (let k = 0; k < inner; k++) scaledA[start + k] = (a.data[start + k] as number) / (scales[k] as number);
+  }
+  const scaledB = new Float32Array(b.data.length);
+  for (let k = 0; k < inner; k++) {
+    const scale = scales[k] as number;
+    for (let i = k * b.columns; i < (k + 1) * b.columns; i++) scaledB[i] = (b.data[i] as number) * scale;
+  }
   return { a: { ...a, data: scaledA }, b: { ...b, data: scaledB } };
 }
 

@@ -4,14 +4,7 @@ import type { Checkpoint, CheckpointTensor, TokenizerFiles } from '../checkpoint
 import { bytesPerFloat } from '../dtype.js';
 import { SafetensorsCheckpoint } from '../safetensors/checkpoint.js';
 import { type Compression, compressionOf } from './accounting.js';
-import {
-  containerVersion,
-  factorTensors,
-  quantizationMethod,
-  type StoredProduct,
-  storedProducts,
-  unsupportedVersion,
-} from './description.js';
+import { factorTensors, type StoredProduct, sourceConfig, storedProducts } from './description.js';
 import { checkFactor, maskStride, type PackedFactor, unpackFactor } from './packed-factor.js';
 import { multiplyPacked } from './sparse-product.js';
 
@@ -34,7 +27,7 @@ export interface CompressedCheckpointOptions {
 export class CompressedCheckpoint implements Checkpoint {
   readonly format = 'double-sparse';
   readonly path: string;
-  /** config.json as it is, `quantization_config` included. */
+  /** That of the dense model, with `quantization_config`. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
   readonly products: ReadonlyMap<string, StoredProduct>;
@@ -54,8 +47,7 @@ export class CompressedCheckpoint implements Checkpoint {
     this.#multiply = options.multiply;
     this.#inner = new SafetensorsCheckpoint(folder);
     try {
-      this.config = this.#inner.config;
-      this.#checkConfig();
+      this.config = sourceConfig(folder, this.#inner.config);
       this.products = this.#collectProducts();
       this.compression = new Map([...this.products.values()].flatMap((product) => compressionOf(product)));
       this.tensors = this.#denseTensors();
@@ -150,16 +142,6 @@ export class CompressedCheckpoint implements Checkpoint {
 
   close(): void {
     this.#inner.close();
-  }
-
-  #checkConfig(): void {
-    const { quant_method: method, version } = (this.config.quantization_config ?? {}) as Record<string, unknown>;
-    if (method !== quantizationMethod) {
-      throw new DoubleSparseError('file-unsupported', `${this.path} is not a ${quantizationMethod} model`, {
-        data: { path: this.path, method: String(method) },
-      });
-    }
-    if (version !== containerVersion) throw unsupportedVersion(this.path, version);
   }
 
   #malformed(problem: string): DoubleSparseError {

@@ -5,7 +5,10 @@ import { type JsonLimits, parseJson } from '../json-file.js';
 import type { SafetensorsFile } from '../safetensors/reader.js';
 import { maskStride } from './packed-factor.js';
 
-/** In config.json: `quantization_config.quant_method`. */
+/**
+ * In config.json: `quantization_config.quant_method`, and in place of `model_type`: transformers 5 only warns of an
+ * unknown quant_method and then runs the model with random weights, but refuses an unknown model_type.
+ */
 export const quantizationMethod = 'double-sparse';
 /** The version that is written and the only one that is read. */
 export const containerVersion = 1;
@@ -39,13 +42,13 @@ const productSchema = z.strictObject({
 const descriptionSchema = z.strictObject({ version: z.literal(containerVersion), products: z.array(productSchema) });
 
 /** A sparse matrix of a product. Its tensors are `PRODUCT.NAME.values` and `PRODUCT.NAME.bitmask`. */
-export interface FactorDescription {
+interface FactorDescription {
   readonly name: 'A' | 'B';
   readonly shape: readonly [number, number];
 }
 
 /** A weight that is some rows of a product: consecutive ones, in the order of the members. */
-export interface MemberDescription {
+interface MemberDescription {
   /** Name of the dense tensor, [rows, columns of the last factor]. */
   readonly weight: string;
   readonly rows: number;
@@ -99,9 +102,54 @@ export function storedProducts(file: SafetensorsFile): StoredProduct[] {
   return result.data.products.map((product) => checkProduct(file, product, malformed));
 }
 
+/** `model_type` and `architectures` of the dense model, in `quantization_config.source`. */
+const sourceSchema = z.object({ model_type: z.unknown(), architectures: z.unknown() }).partial();
+
+/** config.json of a compressed model from that of its source. */
+export function compressedConfig(
+  source: Readonly<Record<string, unknown>>,
+  settings: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const { model_type, architectures } = source;
+  return {
+    ...source,
+    model_type: quantizationMethod,
+    architectures: [quantizationMethod],
+    quantization_config: {
+      ...settings,
+      quant_method: quantizationMethod,
+      version: containerVersion,
+      source: { model_type, architectures },
+    },
+  };
+}
+
+/**
+ * The configuration of the dense model with `quantization_config`, from config.json of a compressed one.
+ * @throws DoubleSparseError `file-unsupported` for another method or version, `file-malformed`
+ */
+export function sourceConfig(path: string, config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const { quant_method: method, version, source } = (config.quantization_config ?? {}) as Record<string, unknown>;
+  if (method !== quantizationMethod) {
+    throw new DoubleSparseError('file-unsupported', `${path} is not a ${quantizationMethod} model`, {
+      data: { path, method: String(method) },
+    });
+  }
+  if (version !== containerVersion) throw unsupportedVersion(path, version);
+  const result = sourceSchema.safeParse(source);
+  if (!result.success) {
+    throw new DoubleSparseError('file-malformed', `${path}: quantization_config.source of config.json is damaged`, {
+      data: { path },
+    });
+  }
+  const { model_type: _, architectures: __, ...rest } = config;
+  return { ...rest, ...result.data };
+}
+
+/** The error for a version that is not read, or that is no version. */
 export function unsupportedVersion(path: string, version: unknown): DoubleSparseError {
   return new DoubleSparseError(
-    'file-unsupported',
+    Number.isInteger(version) ? 'file-unsupported' : 'file-malformed',
     `${path} has version ${JSON.stringify(version)} of the compressed format, version ${containerVersion} is read`,
     { data: { path }, hint: 'it was written by another version of this program; update it' },
   );

@@ -7,12 +7,11 @@ import { claimModelFolder, commitModelFolder } from '../model-folder.js';
 import type { PlannedTensor } from '../safetensors/layout.js';
 import { ShardedWriter, type TensorGroup } from '../safetensors/sharded-writer.js';
 import {
-  containerVersion,
+  compressedConfig,
   describeProducts,
   factorTensors,
   metadataKey,
   type ProductDescription,
-  quantizationMethod,
 } from './description.js';
 import { maskStride, packFactor } from './packed-factor.js';
 
@@ -146,10 +145,7 @@ export class ContainerWriter {
     if (missing.length > 0) throw planError(`${missing.length} products were not written: ${missing.slice(0, 4)}`);
     try {
       for (const name of this.#kept) writeKept(name, this.#source, this.#writer);
-      commitModelFolder(this.#writer, this.#source, {
-        ...this.#source.config,
-        quantization_config: { ...this.#settings, quant_method: quantizationMethod, version: containerVersion },
-      });
+      commitModelFolder(this.#writer, this.#source, compressedConfig(this.#source.config, this.#settings));
     } catch (error) {
       this.abort();
       throw error;

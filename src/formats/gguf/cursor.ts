@@ -5,9 +5,9 @@ import type { PositionalFile } from '../positional-file.js';
 const windowBytes = 1 << 20;
 
 /** The longest strings are chat templates (tens of kB); tokens have tens of bytes. */
-export const maximumStringBytes = 8_000_000;
+const maximumStringBytes = 8_000_000;
 /** Everything before the tensors: the vocabulary and merges of the largest tokenizers known take under 30 MB. */
-export const maximumHeaderBytes = 256_000_000;
+const maximumHeaderBytes = 256_000_000;
 
 /** Reads the header of a GGUF file front to back through a window, little-endian, never past the end of the file. */
 export class Cursor {

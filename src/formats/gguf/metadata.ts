@@ -40,7 +40,7 @@ const minimumBytes: Readonly<Record<ValueType, number>> = {
 /** 32 entries are usual, a few hundred the most seen. */
 export const maximumEntries = 65_536;
 /** Items of all arrays together: 262k tokens with scores and types and 580k merges are 1.4M. */
-export const maximumArrayItems = 16_000_000;
+const maximumArrayItems = 16_000_000;
 /** The format allows arrays of arrays; no known model has them. */
 const maximumArrayDepth = 3;
 

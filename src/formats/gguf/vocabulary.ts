@@ -3,6 +3,9 @@ import type { Fields } from './fields.js';
 /** Values of `tokenizer.ggml.token_type` (`llama_token_type`, include/llama.h of llama.cpp). */
 export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
+/** Four times the largest vocabulary known. */
+const maximumTokens = 1_000_000;
+
 export interface Vocabulary {
   /** By id. */
   readonly tokens: readonly string[];
@@ -15,6 +18,8 @@ export interface Vocabulary {
 export function readVocabulary(fields: Fields): Vocabulary {
   const listed = fields.strings('tokenizer.ggml.tokens');
   if (!listed || listed.length === 0) throw fields.malformed('tokenizer.ggml.tokens is missing');
+  if (listed.length > maximumTokens)
+    throw fields.malformed(`${listed.length} tokens, at most ${maximumTokens} are allowed`);
   const types = fields.numbers('tokenizer.ggml.token_type');
   if (types && types.length !== listed.length)
     throw fields.malformed(`${listed.length} tokens have ${types.length} types`);
@@ -30,7 +35,7 @@ export function readVocabulary(fields: Fields): Vocabulary {
 }
 
 /** Names that the converter gives to rows of the embedding that no token has: they are no tokens of the model. */
-export function isPadding({ tokens, types }: Vocabulary, id: number): boolean {
+function isPadding({ tokens, types }: Vocabulary, id: number): boolean {
   return types?.[id] === tokenTypes.unused && /^\[PAD\d+\]$/.test(tokens[id] as string);
 }
 

@@ -10,7 +10,7 @@ export interface PlannedTensor {
 }
 
 /** Where a tensor goes: positions from the start of the file. */
-export interface Placement {
+interface Placement {
   readonly begin: number;
   readonly end: number;
 }

@@ -8,7 +8,7 @@ import { indexFileName, singleFileName } from './shards.js';
 import { SafetensorsWriter } from './writer.js';
 
 /** As transformers: shards of at most 5 GB. */
-export const defaultShardBytes = 5e9;
+const defaultShardBytes = 5e9;
 
 /** Tensors that must be in the same shard. */
 export interface TensorGroup {
@@ -55,11 +55,7 @@ export class ShardedWriter {
       }
     }
     this.#metadata = options.metadata ?? (() => ({ format: 'pt' }));
-    try {
-      mkdirSync(folder, { recursive: true });
-    } catch (cause) {
-      throw writeError(folder, cause);
-    }
+    this.#attempt(() => mkdirSync(folder, { recursive: true }));
   }
 
   /** Names of the files that {@link commit} makes. */
@@ -86,7 +82,7 @@ export class ShardedWriter {
   /** Names all files, the index last, and removes weights that the folder had before under other names. */
   commit(): void {
     this.flush();
-    const previous = readdirSync(this.folder).filter(isWeightFile);
+    const previous = this.#attempt(() => readdirSync(this.folder)).filter(isWeightFile);
     for (const shard of this.#shards) this.#open(shard).commit();
     const keep = new Set(this.fileNames);
     if (this.#shards.length > 1) {
@@ -94,12 +90,23 @@ export class ShardedWriter {
       const index = { metadata: { total_size: this.totalBytes }, weight_map: Object.fromEntries(entries) };
       writeFileAtomically(join(this.folder, indexFileName), `${JSON.stringify(index, undefined, 2)}\n`);
     }
-    for (const name of previous) if (!keep.has(name)) rmSync(join(this.folder, name), { force: true });
+    const stale = previous.filter((name) => !keep.has(name));
+    this.#attempt(() => {
+      for (const name of stale) rmSync(join(this.folder, name), { force: true });
+    });
   }
 
   /** Removes everything that has no name yet. */
   abort(): void {
     for (const { writer } of this.#shards) writer?.abort();
+  }
+
+  #attempt<T>(action: () => T): T {
+    try {
+      return action();
+    } catch (cause) {
+      throw writeError(this.folder, cause);
+    }
   }
 
   #open(shard: Shard): SafetensorsWriter {
@@ -120,7 +127,7 @@ export class ShardedWriter {
 }
 
 /** Files that hold weights or tell where they are, in a folder that transformers could load. */
-export function isWeightFile(name: string): boolean {
+function isWeightFile(name: string): boolean {
   return /^model(-\d{5}-of-\d{5})?\.safetensors$/.test(name) || name === indexFileName;
 }
 

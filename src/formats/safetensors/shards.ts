@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { DoubleSparseError } from '../../errors.js';
@@ -39,6 +39,13 @@ export function openShards(folder: string): Shards {
     if (!existsSync(indexPath)) {
       const path = join(folder, singleFileName);
       if (!existsSync(path)) {
+        const parts = readdirSync(folder).filter((name) => /-\d{5}-of-\d{5}\.safetensors$/.test(name));
+        if (parts.length > 0) {
+          throw new DoubleSparseError('not-found', `${folder} has ${parts.length} shards and no ${indexFileName}`, {
+            data: { folder, shards: parts.slice(0, 8) },
+            hint: 'the download is not complete; download the index',
+          });
+        }
         throw new DoubleSparseError('not-found', `${folder} has no ${singleFileName} and no ${indexFileName}`, {
           data: { folder },
           hint: 'weights must be safetensors (or a .gguf file); convert pytorch_model.bin with transformers first',

@@ -4,13 +4,8 @@ import { unknownOptions } from './config-options.js';
 import { parseRope, type Rope } from './rope.js';
 
 /** Architectures of the family, by the names that config.json gives them. */
-export const architectures = [
-  'LlamaForCausalLM',
-  'MistralForCausalLM',
-  'Qwen2ForCausalLM',
-  'Qwen3ForCausalLM',
-] as const;
-export type Architecture = (typeof architectures)[number];
+const architectures = ['LlamaForCausalLM', 'MistralForCausalLM', 'Qwen2ForCausalLM', 'Qwen3ForCausalLM'] as const;
+type Architecture = (typeof architectures)[number];
 
 /** All that the forward pass depends on beside the weights. Plain data: it goes to worker threads as it is. */
 export interface LlamaConfig {

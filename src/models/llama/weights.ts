@@ -15,7 +15,7 @@ import {
 } from './tensors.js';
 
 /** A linear layer: weight out x in, bias 1 x out. */
-export interface LinearWeights {
+interface LinearWeights {
   readonly weight: Matrix;
   readonly bias?: Matrix;
 }

@@ -52,7 +52,15 @@ test('the folder says what it is, and has the side files byte for byte', () => {
   const config = JSON.parse(readFileSync(join(target, 'config.json'), 'utf8'));
   expect(config).toEqual({
     ...source.config,
-    quantization_config: { quant_method: 'double-sparse', version: 1, method: 'dsf', sparsity: 0.6 },
+    model_type: 'double-sparse',
+    architectures: ['double-sparse'],
+    quantization_config: {
+      quant_method: 'double-sparse',
+      version: 1,
+      method: 'dsf',
+      sparsity: 0.6,
+      source: { model_type: 'llama', architectures: ['LlamaForCausalLM'] },
+    },
   });
   expect(readdirSync(target).sort()).toEqual(
     [
@@ -209,4 +217,41 @@ test('an infinite value in fp16 is an error that names it', () => {
   const writer = new ContainerWriter(join(folder, 'large'), source, [plan]);
   expect(errorOf(() => writer.writeProduct(name, [large]), 'non-finite-value').message).toContain(`${name}.A`);
   writer.abort();
+});
+
+test('from GGUF: values and quantised tensors become fp16, the tokenizer gets its files', () => {
+  const gguf = openCheckpoint(join(import.meta.dirname, '../golden/tiny-llama.gguf'));
+  const down = sparseMatrix(64, 96, 9, 0.3);
+  const name = `${block}.mlp.down_proj`;
+  const writer = new ContainerWriter(join(folder, 'from-gguf'), gguf, [
+    planProduct(name, [down], [{ weight: `${name}.weight`, rows: 64 }]),
+  ]);
+  writer.writeProduct(name, [down]);
+  writer.finish();
+  const checkpoint = openCheckpoint(join(folder, 'from-gguf')) as CompressedCheckpoint;
+  checkpoint.verify();
+  expect(checkpoint.read(`${name}.weight`).data).toHaveSameBits(down.data);
+  const typeOf = (tensor: string) => checkpoint.tensors.get(tensor)?.dtype;
+  expect(
+    [`${name}.weight`, 'model.embed_tokens.weight', 'model.norm.weight', `${block}.self_attn.k_proj.weight`].map(
+      typeOf,
+    ),
+  ).toEqual(['F16', 'F16', 'F32', 'BF16']);
+  for (const tensor of gguf.tensors.keys()) {
+    if (tensor !== `${name}.weight`)
+      expect(checkpoint.read(tensor)).toBeAllclose(gguf.read(tensor), { rtol: 2 ** -11, atol: 2 ** -25 });
+  }
+  const { tokenizer, config } = gguf.tokenizerFiles();
+  expect(checkpoint.tokenizerFiles()).toEqual(JSON.parse(JSON.stringify({ tokenizer, config })));
+  const { quantization_config: _, ...rest } = checkpoint.config;
+  expect(rest).toEqual(gguf.config);
+  checkpoint.close();
+  writeDenseCheckpoint(gguf, join(folder, 'dense-gguf'));
+  const dense = openCheckpoint(join(folder, 'dense-gguf'));
+  expect(dense.read(`${block}.self_attn.q_proj.weight`)).toBeAllclose(gguf.read(`${block}.self_attn.q_proj.weight`), {
+    rtol: 2 ** -11,
+    atol: 2 ** -25,
+  });
+  dense.close();
+  gguf.close();
 });

@@ -258,7 +258,9 @@ test('other versions and methods are refused by name', () => {
     openAll();
   };
   errorOf(() => reopen({ quant_method: 'double-sparse', version: 2 }), 'file-unsupported');
-  errorOf(() => reopen({ quant_method: 'double-sparse' }), 'file-unsupported');
+  errorOf(() => reopen({ quant_method: 'double-sparse' }), 'file-malformed');
+  errorOf(() => reopen({ quant_method: 'double-sparse', version: 1 }), 'file-malformed');
+  errorOf(() => reopen({ quant_method: 'double-sparse', version: 1, source: [] }), 'file-malformed');
   errorOf(() => reopen({ quant_method: 'triple-sparse', version: 1 }), 'file-unsupported');
   errorOf(() => new CompressedCheckpoint(source.path), 'file-unsupported');
   rmSync(join(bad, 'config.json'));

@@ -18,7 +18,7 @@ const typeIds = {
   f64: 12,
 };
 /** A scalar type, or `[]` and the type of the items. */
-export type ValueType = keyof typeof typeIds | `[]${keyof typeof typeIds}`;
+type ValueType = keyof typeof typeIds | `[]${keyof typeof typeIds}`;
 
 export interface GgufTensorSpec {
   readonly name: string;

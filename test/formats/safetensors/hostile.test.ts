@@ -118,5 +118,5 @@ test('values are counted outside of strings', () => {
   const count = (text: string) => countJson(Buffer.from(text), limits).values;
   expect(count('"a,[b\\",]"')).toBe(1);
   expect(count('[1,2,3]')).toBe(4);
-  expect(count('{"a":[1,2],"b":{"c":","}}')).toBe(5);
+  expect(count('{"a":[1,2],"b":{"c":","}}')).toBe(6);
 });

@@ -171,6 +171,14 @@ test('a shard that is a folder, or leads nowhere', () => {
   errorOf(() => openShards(path), 'not-found');
 });
 
+test('shards without their index', () => {
+  const path = sharded('no-index');
+  unlinkSync(join(path, indexName));
+  expect(errorOf(() => openShards(path), 'not-found').message).toContain(
+    '38 shards and no model.safetensors.index.json',
+  );
+});
+
 test('no weights at all', () => {
   mkdirSync(join(folder, 'empty'));
   errorOf(() => openShards(join(folder, 'empty')), 'not-found');

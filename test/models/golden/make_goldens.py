@@ -4,7 +4,7 @@
 usage: make_goldens.py           writes a folder for each case beside this file
        make_goldens.py --check   recomputes the logits of the folders that are there and compares
 needs: pip install -r requirements.txt
-The folders are committed: test/models/llama/golden.test.ts reads them without Python.
+The folders are committed, after `npx biome check --write .`: test/models/llama/golden.test.ts reads them without Python.
 """
 import argparse
 import json

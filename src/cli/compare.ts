@@ -1,0 +1,87 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { loadCalibration, loadEvaluation } from '../calibration/load-windows.js';
+import { sharedText } from '../calibration/overlap.js';
+import { type CompareOptions, compareModels, compareOptionsSchema } from '../compression/compare-models.js';
+import { embedded } from '../compression/embedded.js';
+import { openCheckpoint } from '../formats/open-checkpoint.js';
+import { LlamaModel } from '../models/llama/model.js';
+import { comparisonTable } from '../report/comparison-table.js';
+import { productLine } from '../report/compression-report.js';
+import { formatBytes, formatSeconds } from '../report/table.js';
+import { addFlags } from './flags.js';
+import { printResult, say, showStatus } from './terminal.js';
+
+interface OwnFlags {
+  text?: string;
+  against?: string;
+  keep?: string;
+  json?: boolean;
+}
+
+export function addCompareCommand(program: Command): void {
+  const command = program
+    .command('compare')
+    .description('compress a model by several methods and evaluate all of them next to the dense model')
+    .argument('<model>', 'Hugging Face folder, .gguf file, or id of a model in the hub cache')
+    .option('--text <file>', 'text to evaluate on (default: the embedded State of the Union addresses)')
+    .option('--against <model>', 'a smaller dense model: is the compressed one better at as many weights?')
+    .option('--keep <folder>', 'keep the compressed models in this folder')
+    .option('--json', 'print JSON instead of a table');
+  addFlags(command, compareOptionsSchema);
+  command.action(async (path: string, flags: CompareOptions & OwnFlags) => {
+    const { text = embedded.evaluationText, against, keep, json = false, ...rest } = flags;
+    const options = compareOptionsSchema.parse(rest);
+    const model = new LlamaModel(openCheckpoint(path));
+    const smaller = against === undefined ? undefined : new LlamaModel(openCheckpoint(against));
+    const seqLen = Math.min(
+      options.seqLen,
+      model.config.contextLength,
+      smaller?.config.contextLength ?? options.seqLen,
+    );
+    const { samples, seed, bos, textField, windows } = options;
+    const loading = { seqLen, bos, textField };
+    const calibrationText = options.calibration ?? embedded.calibrationText;
+    const calibration = await loadCalibration(model.checkpoint, calibrationText, { ...loading, samples, seed });
+    const evaluation = await loadEvaluation(model.checkpoint, text, { ...loading, windows });
+    const common = sharedText(calibration.windows, evaluation.windows);
+    if (common > 0.01)
+      say(
+        `${(100 * common).toFixed(0)} % of the evaluation text is also in the calibration text: the perplexities are too good`,
+      );
+    say(
+      `calibration ${samples} x ${seqLen} tokens, evaluation ${evaluation.windows.length} x ${seqLen} tokens, ${bos ? 'with' : 'without'} BOS`,
+    );
+    const folder = keep ?? mkdtempSync(join(tmpdir(), 'dsf-compare-'));
+    const other = smaller && {
+      model: smaller,
+      evaluation: await loadEvaluation(smaller.checkpoint, text, { ...loading, windows }),
+    };
+    try {
+      const texts = { calibration, evaluation, ...(other && { against: other }) };
+      const result = await compareModels(
+        model,
+        texts,
+        folder,
+        { ...options, seqLen },
+        () => keep !== undefined,
+        (event) => {
+          if (event.kind === 'dense') say(`dense: perplexity ${event.row.perplexity.toFixed(2)}`);
+          else if (event.kind === 'row') {
+            const { method, sparsity, perplexity, linearBytes, seconds } = event.row;
+            say(
+              `${method} at ${sparsity}: perplexity ${perplexity.toFixed(2)}, ${formatBytes(linearBytes)}, ${formatSeconds(seconds)}`,
+            );
+          } else if (event.event.kind === 'product')
+            showStatus(`${event.method} at ${event.sparsity}: ${productLine(event.event)}`);
+        },
+      );
+      printResult(json ? JSON.stringify(result) : comparisonTable(result));
+      if (keep !== undefined) say(`the compressed models are in ${keep}`);
+    } finally {
+      if (keep === undefined) rmSync(folder, { recursive: true, force: true });
+    }
+  });
+}

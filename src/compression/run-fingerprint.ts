@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto';
+import type { TokenWindows } from '../calibration/windows.js';
+import { createChosenEngine, type EngineChoice } from '../linalg/engines/select.js';
+import type { LlamaModel } from '../models/llama/model.js';
+import { finalNormName } from '../models/llama/tensors.js';
+import type { CompressOptions } from './compress-options.js';
+import type { CompressionPlan } from './compression-plan.js';
+import type { Fingerprint } from './run-folder.js';
+
+/** Version of everything that decides a run's bytes; another one does not go on with its products. */
+const runVersion = 1;
+
+/** Everything that a run's bytes depend on. @param parallelism workers and BLAS threads: sums are formed by them. */
+export function fingerprintOf(
+  model: LlamaModel,
+  windows: TokenWindows,
+  plan: CompressionPlan,
+  options: CompressOptions,
+  choice: EngineChoice,
+  parallelism: readonly number[],
+): Fingerprint {
+  const { checkpoint } = model;
+  const tensors = [...checkpoint.tensors.values()].map(({ name, shape, dtype, bytes }) => [name, shape, dtype, bytes]);
+  const hash = createHash('sha256').update(JSON.stringify([checkpoint.config, tensors]));
+  // Headers alone would not tell a fine-tuned model from its base.
+  for (const name of [finalNormName, plan.units[0]?.members[0]?.weight ?? '']) {
+    const { data } = checkpoint.read(name);
+    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+  const { sparsity, effort, seed, sequential } = options;
+  return {
+    version: runVersion,
+    model: hash.digest('hex'),
+    calibration: windows.hash,
+    method: plan.method,
+    sparsity,
+    effort,
+    seed,
+    sequential,
+    weights: createHash('sha256').update(JSON.stringify(plan.units)).digest('hex'),
+    engine: createChosenEngine(choice).description,
+    parallelism,
+  };
+}

@@ -1,0 +1,56 @@
+import type { Comparison } from '../compression/compare-models.js';
+import { formatBytes, formatSeconds, renderTable } from './table.js';
+
+/** The table of a comparison, dense first; then, for a smaller model, the paper's question and its answer. */
+export function comparisonTable({ dense, against, rows }: Comparison): string {
+  const cell = (value: number): string => value.toFixed(value < 1000 ? 2 : 0);
+  const table = renderTable(
+    ['sparsity', 'method', 'perplexity', '±', 'over dense', 'linear layers', 'of dense', 'seconds', 'factorising'],
+    [
+      [
+        '0',
+        'dense',
+        cell(dense.perplexity),
+        cell(dense.standardError),
+        '',
+        formatBytes(dense.linearBytes),
+        '100 %',
+        '',
+        '',
+      ],
+      ...rows.map((row) => [
+        String(row.sparsity),
+        row.method,
+        cell(row.perplexity),
+        cell(row.standardError),
+        `+${cell(row.perplexity - dense.perplexity)}`,
+        formatBytes(row.linearBytes),
+        `${((100 * row.linearBytes) / dense.linearBytes).toFixed(1)} %`,
+        formatSeconds(row.seconds),
+        formatSeconds(row.factorizationSeconds),
+      ]),
+      ...(against
+        ? [
+            [
+              '',
+              'dense, smaller model',
+              cell(against.perplexity),
+              cell(against.standardError),
+              '',
+              formatBytes(against.linearBytes),
+              '',
+              '',
+              '',
+            ],
+          ]
+        : []),
+    ],
+  );
+  if (!against) return table;
+  const verdicts = rows.map((row) => {
+    const weights = row.nonzeros / against.linearWeights;
+    const better = row.perplexity < against.perplexity;
+    return `${row.method} at ${row.sparsity}: ${better ? 'better' : 'worse'} than the smaller dense model, with ${weights.toFixed(2)} x its weights`;
+  });
+  return [table, '', ...verdicts].join('\n');
+}

@@ -1,0 +1,99 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { dsf, root, startDsf } from '../cli/run-dsf.js';
+import { seededRandom } from '../helpers.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'dsf-resume-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const model = join(root, 'models/sotu-m');
+const settings = ['--effort', 'fast', '--samples', '8', '--seq-len', '128'];
+const compress = (out: string, ...more: string[]): string[] => ['compress', model, '--out', out, ...settings, ...more];
+
+/** Hash of every file of a folder, by name. */
+function hashes(path: string): Record<string, string> {
+  const hash = (name: string): string =>
+    createHash('sha256')
+      .update(readFileSync(join(path, name)))
+      .digest('hex');
+  return Object.fromEntries(
+    readdirSync(path)
+      .sort()
+      .map((name) => [name, hash(name)]),
+  );
+}
+
+/** Starts a run and kills it when it has finished `products` more matrices, or after its end. */
+function killAfter(products: number, out: string, ...more: string[]): Promise<'killed' | 'ended'> {
+  return new Promise((resolve) => {
+    const child = startDsf(...compress(out, ...more));
+    let lines = 0;
+    child.stderr?.on('data', (data: Buffer) => {
+      lines += data
+        .toString()
+        .split('\n')
+        .filter((line) => /^\[ *\d+\/\d+\]/.test(line)).length;
+      if (lines >= products) child.kill('SIGKILL');
+    });
+    child.on('exit', (_code, signal) => resolve(signal === 'SIGKILL' ? 'killed' : 'ended'));
+  });
+}
+
+describe('an interrupted run', () => {
+  it.each(['block', 'group'])(
+    'killed again and again ends with the bytes of an undisturbed one (--sequential %s)',
+    async (sequential) => {
+      const whole = join(folder, `whole-${sequential}`);
+      expect(dsf(...compress(whole, '--sequential', sequential)).status).toBe(0);
+      const broken = join(folder, `broken-${sequential}`);
+      const random = seededRandom(3);
+      let kills = 0;
+      while ((await killAfter(1 + Math.floor(random() * 4), broken, '--sequential', sequential)) === 'killed') {
+        expect(existsSync(join(broken, 'config.json'))).toBe(false);
+        kills++;
+      }
+      expect(kills).toBeGreaterThanOrEqual(5);
+      expect(hashes(broken)).toEqual(hashes(whole));
+      expect(existsSync(`${broken}.run`)).toBe(false);
+    },
+    300_000,
+  );
+
+  it('is not continued with other settings, and says which', async () => {
+    const out = join(folder, 'other');
+    await killAfter(1, out);
+    const refused = dsf(...compress(out, '--sparsity', '0.6'));
+    expect(refused.status).toBe(1);
+    expect(refused.stderr).toMatch(/sparsity was 0\.5, now 0\.6/);
+    expect(refused.stderr).toMatch(/--force/);
+    expect(dsf(...compress(out, '--sparsity', '0.6', '--force')).status).toBe(0);
+  }, 120_000);
+
+  it('does not share its folder with a second run', async () => {
+    const out = join(folder, 'shared');
+    const first = startDsf(...compress(out));
+    await new Promise<void>((resolve) =>
+      first.stderr?.on('data', (data: Buffer) => /\[ *1\//.test(data.toString()) && resolve()),
+    );
+    const second = dsf(...compress(out));
+    first.kill('SIGKILL');
+    expect(second.status).toBe(1);
+    expect(second.stderr).toMatch(/in use by process \d+/);
+  }, 120_000);
+
+  it('computes a damaged product again only when told so', async () => {
+    const out = join(folder, 'damaged');
+    await killAfter(3, out);
+    const products = readdirSync(`${out}.run`).filter((name) => name.startsWith('model.layers.'));
+    const victim = join(`${out}.run`, products[0] as string);
+    writeFileSync(victim, readFileSync(victim).subarray(0, 1000));
+    const refused = dsf(...compress(out));
+    expect(refused.status).toBe(1);
+    expect(refused.stderr).toContain(victim);
+    rmSync(victim);
+    expect(dsf(...compress(out)).status).toBe(0);
+  }, 120_000);
+});
