@@ -11,7 +11,7 @@ import { maskStride } from './packed-factor.js';
  */
 export const quantizationMethod = 'double-sparse';
 /** The version that is written and the only one that is read. */
-export const containerVersion = 1;
+const containerVersion = 1;
 /** Key of the JSON text in the header metadata of every safetensors file that holds factors. */
 export const metadataKey = 'double_sparse';
 
@@ -147,7 +147,7 @@ export function sourceConfig(path: string, config: Readonly<Record<string, unkno
 }
 
 /** The error for a version that is not read, or that is no version. */
-export function unsupportedVersion(path: string, version: unknown): DoubleSparseError {
+function unsupportedVersion(path: string, version: unknown): DoubleSparseError {
   return new DoubleSparseError(
     Number.isInteger(version) ? 'file-unsupported' : 'file-malformed',
     `${path} has version ${JSON.stringify(version)} of the compressed format, version ${containerVersion} is read`,
