@@ -4,7 +4,8 @@ import { measured } from './measure.js';
 
 /**
  * Wanda (Sun et al., arXiv 2306.11695): per output row keeps the largest |W_ij| sqrt(H_jj). The budget is spread
- * evenly; rows above the remainder keep one entry fewer.
+ * evenly; rows above the remainder keep one entry fewer. Weights on dead inputs (H_jj = 0) are worth nothing and never
+ * kept, so a layer with many of them uses less than its budget.
  */
 export const wanda: FactorizationMethod = (weight, gram, options, compute) =>
   measured(weight, gram, options, compute, (w, h, budget) => {
@@ -18,7 +19,6 @@ export const wanda: FactorizationMethod = (weight, gram, options, compute) =>
       for (let i = 0; i < w.rows; i++) {
         const row = i * w.columns;
         for (let j = 0; j < w.columns; j++) score[j] = (w.data[row + j] as number) * (norms[j] as number);
-        // A score of zero must not be lost to a dead input: the count is exact whatever is selected.
         compute.splitLargest(score, perRow + (i < remainder ? 1 : 0), selected);
         for (let j = 0; j < w.columns; j++) {
           if (selected[j] !== 0) kept.data[row + j] = w.data[row + j] as number;

@@ -14,7 +14,7 @@ const lastDamping = 1;
 /**
  * Factors a symmetric positive definite matrix A = L L^T and inverts L, recursively on gemm: with halves 1 and 2,
  * L21 = A21 L11^-T, A22 -= L21 L21^T, (L^-1)21 = -L22^-1 L21 L11^-1.
- * @param a n x n; its lower triangle is read and becomes L (the upper one keeps its old entries).
+ * @param a n x n; its lower triangle is read and becomes L; the upper one is scratch.
  * @param inverse n x n; its lower triangle becomes L^-1, the upper one must be and stays zero.
  * @returns false where A is not positive definite in fp32 (both matrices then hold rubbish).
  */

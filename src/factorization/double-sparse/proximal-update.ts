@@ -1,3 +1,4 @@
+import { DoubleSparseError } from '../../errors.js';
 import { invertPositiveDefinite } from '../../linalg/cholesky.js';
 import type { Compute } from '../../linalg/compute.js';
 import { diagonal, type Matrix } from '../../linalg/matrix.js';
@@ -106,7 +107,8 @@ export function solveProximal(
       inverse.data.set(gram.data);
       for (let i = 0; i < k; i++)
         inverse.data[i * k + i] = (inverse.data[i * k + i] as number) + ridge * meanDiagonal + penalty;
-      invertPositiveDefinite(inverse, compute, scratch);
+      // Of unit diagonal plus ridge and penalty: only overflow or NaN can make it fail.
+      if (!invertPositiveDefinite(inverse, compute, scratch)) throw notInvertible(k, penalty);
     };
     const addToRight = (penalty: number): void => {
       kernels.linearCombination(right.data, 1, right.data, penalty, primal.data);
@@ -137,4 +139,12 @@ export function solveProximal(
     scale(primal, inverseNorms);
     scale(dual, inverseNorms);
   });
+}
+
+function notInvertible(size: number, penalty: number): DoubleSparseError {
+  return new DoubleSparseError(
+    'not-positive-definite',
+    `the normalised Gram matrix of a factor (${size}x${size}) cannot be inverted with penalty ${penalty}`,
+    { data: { size, penalty }, hint: 'weights or inputs are near the limits of fp32: scale the layer' },
+  );
 }

@@ -50,6 +50,8 @@ export class SafetensorsWriter {
         },
       );
     }
+    // An empty tensor may come when the file is whole and closed.
+    if (bytes.byteLength === 0) return;
     this.#file.write(bytes, begin + done);
     this.#written.set(name, done + bytes.byteLength);
     this.#left -= bytes.byteLength;

@@ -219,6 +219,21 @@ test('an infinite value in fp16 is an error that names it', () => {
   writer.abort();
 });
 
+test('factors without a nonzero', () => {
+  const name = `${block}.self_attn.o_proj`;
+  const members = [{ weight: `${name}.weight`, rows: 20 }];
+  const empty = [sparseMatrix(20, 5, 1, 0), sparseMatrix(5, 20, 1, 0)];
+  const writer = new ContainerWriter(join(folder, 'empty'), source, [planProduct(name, empty, members)], {
+    maximumShardBytes: 1,
+  });
+  writer.writeProduct(name, empty);
+  writer.finish();
+  const checkpoint = new CompressedCheckpoint(join(folder, 'empty'));
+  checkpoint.verify();
+  expect(checkpoint.read(`${name}.weight`).data).toHaveSameBits(new Float32Array(400));
+  checkpoint.close();
+});
+
 test('from GGUF: values and quantised tensors become fp16, the tokenizer gets its files', () => {
   const gguf = openCheckpoint(join(import.meta.dirname, '../golden/tiny-llama.gguf'));
   const down = sparseMatrix(64, 96, 9, 0.3);

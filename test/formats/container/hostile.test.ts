@@ -89,7 +89,7 @@ test('damaged anyhow, there are only typed errors and little memory is taken', {
   withBoundedMemory(() => {
     fc.assert(
       fc.property(mutationsOf(bytes), (content) => withBytes(content, () => onlyTypedErrors(openAll))),
-      { numRuns: 1000 },
+      { numRuns: 500 },
     );
   });
 });

@@ -98,6 +98,25 @@ test('plans that no file can hold are refused', () => {
   errorOf(() => layOut([{ ...a, name: '__metadata__' }]), 'option-out-of-range');
 });
 
+test('an empty tensor may be written when the rest is there', () => {
+  const groups = [
+    {
+      tensors: [
+        { name: 'a', dtype: 'F32', shape: [1] },
+        { name: 'b', dtype: 'F16', shape: [0] },
+      ],
+    },
+  ];
+  const writer = new ShardedWriter(join(folder, 'empty'), groups);
+  writer.writeFloats('a', Float32Array.of(1));
+  writer.writeFloats('b', new Float32Array(0));
+  writer.writeBytes('b', new Uint8Array(0));
+  writer.commit();
+  const file = new SafetensorsFile(join(folder, 'empty', 'model.safetensors'));
+  expect(file.readMatrix('b').data.length).toBe(0);
+  file.close();
+});
+
 test('aborting removes shards that are written', () => {
   const path = join(folder, 'aborted');
   const groups = ['a', 'b', 'c'].map((name) => ({ tensors: [{ name, dtype: 'F32', shape: [4] }] }));
