@@ -1,4 +1,5 @@
 // tsc leaves everything that is not TypeScript behind: compiled kernels and plain scripts belong beside their loaders.
 import { copyFileSync } from 'node:fs';
 
-for (const file of ['linalg/kernels.wasm', 'linalg/engines/native-trial.mjs']) copyFileSync(`src/${file}`, `dist/${file}`);
+for (const file of ['linalg/kernels.wasm', 'linalg/engines/native-trial.mjs'])
+  copyFileSync(`src/${file}`, `dist/${file}`);

@@ -40,6 +40,28 @@ export class DoubleSparseError extends Error {
   }
 }
 
+/** An error in a form that survives the way between threads. */
+export interface PostedError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly data: ErrorData;
+  readonly hint: string | undefined;
+}
+
+/** What a worker thread answers in place of a result; anything but our own errors becomes `worker-failed`. */
+export function postedError(error: unknown): PostedError {
+  if (!(error instanceof DoubleSparseError)) {
+    return { code: 'worker-failed', message: describeError(error), data: {}, hint: undefined };
+  }
+  const { code, message, data, hint } = error;
+  return { code, message, data, hint };
+}
+
+/** The error of {@link postedError}, to throw on this side. */
+export function receivedError({ code, message, data, hint }: PostedError): DoubleSparseError {
+  return new DoubleSparseError(code, message, { data, ...(hint !== undefined && { hint }) });
+}
+
 /** The text to show a person for anything thrown: message, then the hint on a line of its own. */
 export function describeError(error: unknown): string {
   if (error instanceof DoubleSparseError) return error.hint ? `${error.message}\n  hint: ${error.hint}` : error.message;

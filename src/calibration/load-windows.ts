@@ -37,12 +37,19 @@ export async function loadEvaluation(
   path: string,
   { windows, seqLen, bos = false, ...texts }: LoadOptions & { windows?: number | undefined },
 ): Promise<LoadedWindows> {
-  const { ids, bosId, truncated } = await loadIds(checkpoint, path, texts, bos);
+  const enough = windows === undefined ? undefined : windows * seqLen;
+  const { ids, bosId, truncated } = await loadIds(checkpoint, path, texts, bos, enough);
   return { ...consecutiveWindows(ids, { seqLen, windows, bosId }), truncated };
 }
 
-async function loadIds(checkpoint: Checkpoint, path: string, options: TextOptions, bos: boolean) {
+/** @param enough ids of one long document that suffice; the rest is then not tokenized. */
+async function loadIds(checkpoint: Checkpoint, path: string, options: TextOptions, bos: boolean, enough?: number) {
   const { documents, truncated } = await readTexts(path, options);
   const tokenizer = new TextTokenizer(checkpoint.tokenizerFiles());
-  return { ids: encodeDocuments(documents, tokenizer), bosId: bos ? tokenizer.requireBos() : undefined, truncated };
+  const [only] = documents;
+  const ids =
+    enough !== undefined && documents.length === 1 && only !== undefined
+      ? tokenizer.encodeFirst(only, enough)
+      : encodeDocuments(documents, tokenizer);
+  return { ids, bosId: bos ? tokenizer.requireBos() : undefined, truncated };
 }

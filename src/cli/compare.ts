@@ -6,8 +6,7 @@ import { loadCalibration, loadEvaluation } from '../calibration/load-windows.js'
 import { sharedText } from '../calibration/overlap.js';
 import { type CompareOptions, compareModels, compareOptionsSchema } from '../compression/compare-models.js';
 import { embedded } from '../compression/embedded.js';
-import { openCheckpoint } from '../formats/open-checkpoint.js';
-import { LlamaModel } from '../models/llama/model.js';
+import { openModel } from '../models/llama/open-model.js';
 import { comparisonTable } from '../report/comparison-table.js';
 import { productLine } from '../report/compression-report.js';
 import { formatBytes, formatSeconds } from '../report/table.js';
@@ -34,8 +33,8 @@ export function addCompareCommand(program: Command): void {
   command.action(async (path: string, flags: CompareOptions & OwnFlags) => {
     const { text = embedded.evaluationText, against, keep, json = false, ...rest } = flags;
     const options = compareOptionsSchema.parse(rest);
-    const model = new LlamaModel(openCheckpoint(path));
-    const smaller = against === undefined ? undefined : new LlamaModel(openCheckpoint(against));
+    const model = openModel(path);
+    const smaller = against === undefined ? undefined : openModel(against);
     const seqLen = Math.min(
       options.seqLen,
       model.config.contextLength,

@@ -6,8 +6,7 @@ import { type CompressOptions, compressOptionsSchema } from '../compression/comp
 import type { CompressionEvent } from '../compression/compression-event.js';
 import { dryRun } from '../compression/dry-run.js';
 import { embedded } from '../compression/embedded.js';
-import { openCheckpoint } from '../formats/open-checkpoint.js';
-import { LlamaModel } from '../models/llama/model.js';
+import { openModel } from '../models/llama/open-model.js';
 import { compressionSummary, dryRunTable, productLine } from '../report/compression-report.js';
 import { addFlags } from './flags.js';
 import { printResult, say, showStatus } from './terminal.js';
@@ -24,8 +23,8 @@ export function addCompressCommand(program: Command): void {
   command.action(async (path: string, flags: CompressOptions & { out: string; dryRun?: boolean; json?: boolean }) => {
     const { out, dryRun: dry = false, json = false, ...rest } = flags;
     const options = compressOptionsSchema.parse(rest);
-    const checkpoint = openCheckpoint(path);
-    const model = new LlamaModel(checkpoint);
+    const model = openModel(path);
+    const { checkpoint } = model;
     const seqLen = Math.min(options.seqLen, model.config.contextLength);
     if (seqLen < options.seqLen) say(`windows of ${seqLen} tokens: the model's context`);
     const settings = { ...options, seqLen };

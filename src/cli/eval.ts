@@ -5,9 +5,8 @@ import { calibrationOptionsSchema } from '../calibration/options.js';
 import { factorizationOptionsSchema } from '../compression/layers-options.js';
 import { evaluationOptionsSchema } from '../evaluation/options.js';
 import { perplexity } from '../evaluation/perplexity.js';
-import { openCheckpoint } from '../formats/open-checkpoint.js';
 import { chooseEngine } from '../linalg/engines/select.js';
-import { LlamaModel } from '../models/llama/model.js';
+import { openModel } from '../models/llama/open-model.js';
 import { formatSeconds } from '../report/table.js';
 import { addFlags } from './flags.js';
 import { printResult, say, showStatus } from './terminal.js';
@@ -26,8 +25,8 @@ export function addEvalCommand(program: Command): void {
   command.action(async (path: string, flags: z.output<typeof schema> & { text: string; json?: boolean }) => {
     const { text, json = false, ...rest } = flags;
     const options = schema.parse(rest);
-    const checkpoint = openCheckpoint(path);
-    const model = new LlamaModel(checkpoint);
+    const model = openModel(path);
+    const { checkpoint } = model;
     const seqLen = Math.min(options.seqLen, model.config.contextLength);
     const { windows, bos, textField } = options;
     const loaded = await loadEvaluation(checkpoint, text, { seqLen, windows, bos, textField });

@@ -4,8 +4,8 @@ import { z } from 'zod';
 import type { LoadedWindows } from '../calibration/load-windows.js';
 import { type PerplexityOptions, type PerplexityResult, perplexity } from '../evaluation/perplexity.js';
 import { type MethodName, methodNames } from '../factorization/registry.js';
-import { openCheckpoint } from '../formats/open-checkpoint.js';
-import { LlamaModel } from '../models/llama/model.js';
+import type { LlamaModel } from '../models/llama/model.js';
+import { openModel } from '../models/llama/open-model.js';
 import { compressModel } from './compress-model.js';
 import { type CompressOptions, compressOptionsSchema } from './compress-options.js';
 import type { CompressionEvent } from './compression-event.js';
@@ -115,11 +115,11 @@ export async function compareModels(
 }
 
 async function evaluate(path: string, text: LoadedWindows, options: PerplexityOptions): Promise<PerplexityResult> {
-  const checkpoint = openCheckpoint(path);
+  const model = openModel(path);
   try {
-    return await perplexity(new LlamaModel(checkpoint), text, options);
+    return await perplexity(model, text, options);
   } finally {
-    checkpoint.close();
+    model.checkpoint.close();
   }
 }
 

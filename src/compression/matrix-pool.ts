@@ -1,5 +1,5 @@
 import { Piscina } from 'piscina';
-import { DoubleSparseError } from '../errors.js';
+import { receivedError } from '../errors.js';
 import type { EngineChoice } from '../linalg/engines/select.js';
 import type { MatrixJob, MemberResult } from './matrix-job.js';
 import type { WorkerAnswer } from './matrix-worker.js';
@@ -36,8 +36,7 @@ export class MatrixPool {
   async run(job: MatrixJob, signal?: AbortSignal): Promise<MemberResult[]> {
     const answer = await this.#pool.run(job, signal ? { signal } : {});
     if ('results' in answer) return answer.results;
-    const { code, message, data, hint } = answer.error;
-    throw new DoubleSparseError(code, message, { data, ...(hint !== undefined && { hint }) });
+    throw receivedError(answer.error);
   }
 
   async close(): Promise<void> {

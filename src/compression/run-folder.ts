@@ -2,6 +2,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileS
 import { join, resolve } from 'node:path';
 import { DoubleSparseError } from '../errors.js';
 import { writeError, writeFileAtomically } from '../formats/atomic-file.js';
+import { isAlive } from '../formats/process-alive.js';
 
 /** What must agree for a run to go on: everything that its bytes depend on. */
 export type Fingerprint = Readonly<Record<string, unknown>>;
@@ -140,14 +141,4 @@ function differencesOf(stored: Fingerprint, wanted: Fingerprint): string[] {
     const [before, now] = [JSON.stringify(stored[key]), JSON.stringify(wanted[key])];
     return before === now ? [] : [`${key} was ${before}, now ${now}`];
   });
-}
-
-function isAlive(id: number): boolean {
-  if (!Number.isInteger(id) || id <= 0) return false;
-  try {
-    process.kill(id, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
 }

@@ -35,7 +35,7 @@ export interface LayersRun {
 const stackable = /^(.*)\.(q|k|v)_proj$/;
 
 /** Groups of layers that one job of `method` takes together. */
-export function groupLayers(layers: readonly Layer[], method: MethodName): Layer[][] {
+function groupLayers(layers: readonly Layer[], method: MethodName): Layer[][] {
   const groups = new Map<string, Layer[]>();
   for (const layer of layers) {
     const stack = stacks(method) ? stackable.exec(layer.name)?.[1] : undefined;

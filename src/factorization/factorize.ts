@@ -38,7 +38,7 @@ export function factorize(
 }
 
 /** The process-wide computer of callers that bring none. */
-export function defaultCompute(): Compute {
+function defaultCompute(): Compute {
   shared ??= new Compute(createEngine());
   return shared;
 }

@@ -1,18 +1,10 @@
 import { DoubleSparseError } from '../errors.js';
+import { firstNonFinite } from '../linalg/finite.js';
 import type { Matrix } from '../linalg/matrix.js';
 import { efforts, type FactorizationOptions } from './factorization.js';
 
 /** Most rounding that a Gram matrix summed in any order in fp32 may show, relative to the larger of its diagonal entries. */
 const symmetryTolerance = 1e-3;
-
-/** The first entry that is NaN or infinite, or -1. */
-function firstNonFinite(values: Float32Array): number {
-  // A sum is finite only where every addend is: one cheap pass for the usual case.
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += (values[i] as number) * 0;
-  if (sum === 0) return -1;
-  return values.findIndex((value) => !Number.isFinite(value));
-}
 
 function requireFinite(matrix: Matrix, name: string): void {
   const index = firstNonFinite(matrix.data);

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readdirSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DoubleSparseError } from '../errors.js';
+import { isAlive } from './process-alive.js';
 
 /**
  * A file that appears under its name whole or not at all: written to a temporary file in the same folder, flushed to
@@ -138,14 +139,5 @@ function removeAbandoned(path: string): void {
       ? /^(\d+)-[0-9a-f]{12}\.dsf-tmp$/.exec(name.slice(start.length))?.[1]
       : undefined;
     if (owner !== undefined && !isAlive(Number(owner))) rmSync(join(folder, name), { force: true });
-  }
-}
-
-function isAlive(id: number): boolean {
-  try {
-    process.kill(id, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }

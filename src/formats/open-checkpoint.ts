@@ -2,7 +2,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DoubleSparseError } from '../errors.js';
 import type { Checkpoint } from './checkpoint.js';
-import { CompressedCheckpoint } from './container/checkpoint.js';
+import { CompressedCheckpoint, type CompressedCheckpointOptions } from './container/checkpoint.js';
 import { quantizationMethod } from './container/description.js';
 import { GgufCheckpoint } from './gguf/checkpoint.js';
 import { findSnapshot, hubCacheFolder, isHubId } from './hub-cache.js';
@@ -13,19 +13,20 @@ import { SafetensorsCheckpoint } from './safetensors/checkpoint.js';
 /**
  * Opens a model: a Hugging Face folder with safetensors, a compressed folder, a .gguf file (or a folder with one and
  * no safetensors), or the id of a model in the hub cache. A path that exists goes before an id.
+ * @param options of a compressed folder.
  * @throws DoubleSparseError `not-found` that says where it was looked for, `file-unreadable`, `file-malformed`,
  *   `file-unsupported`
  */
-export function openCheckpoint(model: string): Checkpoint {
+export function openCheckpoint(model: string, options: CompressedCheckpointOptions = {}): Checkpoint {
   try {
-    return open(model);
+    return open(model, options);
   } catch (error) {
     // Folders that may not be listed, names that the system does not take, loops of links, ….
     throw error instanceof DoubleSparseError ? error : unreadable(model, error);
   }
 }
 
-function open(model: string): Checkpoint {
+function open(model: string, options: CompressedCheckpointOptions): Checkpoint {
   const status = statSync(model, { throwIfNoEntry: false });
   if (status?.isFile()) {
     if (model.endsWith('.safetensors')) {
@@ -36,11 +37,11 @@ function open(model: string): Checkpoint {
     }
     return new GgufCheckpoint(model);
   }
-  if (status?.isDirectory()) return openFolder(model);
+  if (status?.isDirectory()) return openFolder(model, options);
   if (status)
     throw new DoubleSparseError('file-unreadable', `${model} is not a file or folder`, { data: { path: model } });
   const snapshot = findSnapshot(model);
-  if (snapshot) return openFolder(snapshot);
+  if (snapshot) return openFolder(snapshot, options);
   const cache = hubCacheFolder();
   const looked = isHubId(model) ? ` and no model of that name in the hub cache ${cache}` : '';
   throw new DoubleSparseError('not-found', `there is no file or folder ${model}${looked}`, {
@@ -51,7 +52,7 @@ function open(model: string): Checkpoint {
   });
 }
 
-function openFolder(folder: string): Checkpoint {
+function openFolder(folder: string, options: CompressedCheckpointOptions): Checkpoint {
   const names = readdirSync(folder);
   const models = names.filter((name) => name.endsWith('.gguf'));
   if (!names.includes('config.json') && models.length > 0) {
@@ -72,7 +73,7 @@ function openFolder(folder: string): Checkpoint {
     });
   }
   const method = quantizationOf(folder);
-  if (method === quantizationMethod) return new CompressedCheckpoint(folder);
+  if (method === quantizationMethod) return new CompressedCheckpoint(folder, options);
   if (method !== undefined) {
     throw new DoubleSparseError('file-unsupported', `${folder} is quantised with ${method}, which is not read`, {
       data: { folder, method },

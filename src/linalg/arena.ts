@@ -51,8 +51,14 @@ export class Arena {
     return result;
   }
 
+  /** As {@link vector}, in float64. */
+  doubles(length: number): Float64Array {
+    const { buffer, byteOffset } = this.vector(2 * length);
+    return new Float64Array(buffer, byteOffset, length);
+  }
+
   /** Is this array a view of the arena's memory? Growing makes a new buffer object for the same bytes. */
-  owns(array: Float32Array | Uint32Array): boolean {
+  owns(array: Float32Array | Float64Array | Uint32Array): boolean {
     return this.#buffers.has(array.buffer);
   }
 

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import type { Arena } from './arena.js';
 import { type Kernels, plainKernels } from './kernels.js';
 
-interface KernelExports {
+/** Everything that assembly/ exports; pointers are byte addresses in the arena's memory. */
+export interface KernelExports {
   linearCombination(target: number, alpha: number, x: number, beta: number, y: number, n: number): void;
   multiply(target: number, x: number, y: number, n: number): void;
   restrict(target: number, x: number, support: number, n: number): void;
@@ -14,6 +15,17 @@ interface KernelExports {
   countWithinBin(x: number, n: number, bin: number, bins: number): void;
   countWithinPrefix(x: number, n: number, prefix: number, bins: number): void;
   split(t: number, n: number, limit: number, ties: number, kept: number): void;
+  causalExponentials(
+    scores: number,
+    rows: number,
+    columns: number,
+    first: number,
+    window: number,
+    inverseSums: number,
+  ): void;
+  siluMultiply(gate: number, up: number, n: number): void;
+  accumulateExponentials(logits: number, rows: number, columns: number, maxima: number, sums: number): void;
+  rmsNorm(target: number, x: number, weight: number, rows: number, width: number, epsilon: number): void;
   multiplyPanels(
     a: number,
     b: number,

@@ -50,7 +50,7 @@ export const doubleSparseReference: FactorizationMethod = (weight, gram, options
  * Refits A on its support under the full Gram matrix (method.md section 2 step 5): G = B H B^T, R = W H B^T, unit
  * diagonal, 20 proximal steps of penalty 1 from A itself.
  */
-export function finalizeLeft(weight: Matrix, gram: Matrix, a: Matrix, b: Matrix, compute: Compute): void {
+function finalizeLeft(weight: Matrix, gram: Matrix, a: Matrix, b: Matrix, compute: Compute): void {
   compute.scope(() => {
     const product = compute.matrix(b.rows, b.columns);
     compute.gemm(b, gram, product);

@@ -1,6 +1,7 @@
 import { DoubleSparseError } from '../../errors.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import type { Checkpoint, CheckpointTensor, TokenizerFiles } from '../checkpoint.js';
+import { decodeFloats, encodeFloats } from '../dtype.js';
 import { PositionalFile } from '../positional-file.js';
 import { configFromMetadata, familyOf } from './config.js';
 import { Fields } from './fields.js';
@@ -117,6 +118,7 @@ export class GgufCheckpoint implements Checkpoint {
       this.#file.readFully(chunk, begin + (from / type.values) * type.bytes);
       type.decode(chunk, data.subarray(from, from + count));
     }
+    if (type.values > 1) roundToHalf(data);
     if (permutedHeads > 0) unpermute(data, permutedHeads, shape.length === 1 ? 1 : columns);
     return result;
   }
@@ -143,3 +145,21 @@ function unpermute(data: Float32Array, heads: number, width: number): void {
     }
   }
 }
+
+/**
+ * Quantised values as every consumer stores them: fp16. A tensor with values beyond its range stays as it is.
+ * Reading a GGUF file and reading what was exported from it then give the same numbers.
+ */
+function roundToHalf(data: Float32Array): void {
+  for (let i = 0; i < data.length; i++) if (Math.abs(data[i] as number) > largestHalf) return;
+  const buffer = new Uint8Array(2 * Math.min(data.length, chunkValues));
+  for (let from = 0; from < data.length; from += chunkValues) {
+    const part = data.subarray(from, from + chunkValues);
+    const bytes = buffer.subarray(0, 2 * part.length);
+    encodeFloats('F16', part, bytes);
+    decodeFloats('F16', bytes, part);
+  }
+}
+
+/** The largest finite fp16 number. */
+const largestHalf = 65_504;

@@ -1,3 +1,4 @@
 export * from './elementwise';
 export * from './gemm';
 export * from './selection';
+export * from './transformer';

@@ -35,7 +35,7 @@ function readTextIfThere(path: string): string {
 }
 
 /** Loads a library and calls it once. Also the whole of the forked trial, see {@link tryInChild}. */
-export function loadNativeLibrary(library: NativeLibrary): Engine {
+function loadNativeLibrary(library: NativeLibrary): Engine {
   const { title, file, prefix, suffix } = library;
   const handle = koffi.load(file);
   // Sizes and strides are 32-bit in every library of the list (LP64 interface).

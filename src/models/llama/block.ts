@@ -3,9 +3,10 @@ import type { Compute } from '../../linalg/compute.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { attend } from './attention.js';
 import type { LlamaConfig } from './config.js';
-import { type LlamaKernels, plainLlamaKernels } from './kernels.js';
+import type { LlamaKernels } from './kernels.js';
 import type { RotaryTable } from './rope.js';
 import type { LinearGroup, LinearName } from './tensors.js';
+import { llamaKernels } from './wasm-kernels.js';
 import type { BlockWeights } from './weights.js';
 
 /**
@@ -37,7 +38,7 @@ export class Block {
     config: LlamaConfig,
     layer: number,
     weights: BlockWeights,
-    kernels: LlamaKernels = plainLlamaKernels,
+    kernels: LlamaKernels = llamaKernels(compute),
   ) {
     this.#compute = compute;
     this.#config = config;

@@ -1,13 +1,14 @@
 import { addCrossGram, addGram } from '../../calibration/gram.js';
 import { DoubleSparseError } from '../../errors.js';
 import type { Compute } from '../../linalg/compute.js';
+import { firstNonFinite } from '../../linalg/finite.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { Block, type BlockForwardOptions } from './block.js';
 import type { LlamaConfig } from './config.js';
 import { Head } from './head.js';
 import type { RotaryTable } from './rope.js';
 import { type LinearGroup, linearGroups } from './tensors.js';
-import { type BlockWeights, firstNonFinite, type HeadWeights } from './weights.js';
+import type { BlockWeights, HeadWeights } from './weights.js';
 
 /** One in x in matrix for each linear group that is asked for. */
 export type GroupMatrices = Readonly<Partial<Record<LinearGroup, Matrix>>>;

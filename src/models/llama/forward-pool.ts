@@ -1,6 +1,6 @@
 import { Piscina } from 'piscina';
 import { meanCrossGram, meanGram } from '../../calibration/gram.js';
-import { DoubleSparseError } from '../../errors.js';
+import { DoubleSparseError, receivedError } from '../../errors.js';
 import type { EngineChoice } from '../../linalg/engines/select.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { sharedZeros } from '../../linalg/shared-matrix.js';
@@ -177,8 +177,7 @@ export class ForwardPool {
       return [new DoubleSparseError('worker-failed', `a worker thread failed: ${message}`, { cause })];
     }
     if ('error' in answer.value) {
-      const { code, message, data, hint } = answer.value.error;
-      return [new DoubleSparseError(code, message, { data, ...(hint !== undefined && { hint }) })];
+      return [receivedError(answer.value.error)];
     }
     const { times } = answer.value;
     this.#times.seconds += times.seconds;

@@ -1,7 +1,8 @@
 import { workerData } from 'node:worker_threads';
-import { DoubleSparseError, describeError, type ErrorCode, type ErrorData } from '../../errors.js';
-import { Compute } from '../../linalg/compute.js';
-import { createChosenEngine, type EngineChoice } from '../../linalg/engines/select.js';
+import { type PostedError, postedError } from '../../errors.js';
+import type { Compute } from '../../linalg/compute.js';
+import { createCompute } from '../../linalg/create-compute.js';
+import type { EngineChoice } from '../../linalg/engines/select.js';
 import type { LlamaConfig } from './config.js';
 import { type ForwardJob, runForwardJob } from './forward-job.js';
 
@@ -19,16 +20,7 @@ export interface JobTimes {
   readonly flops: number;
 }
 
-export type ForwardAnswer =
-  | { readonly times: JobTimes }
-  | {
-      readonly error: {
-        readonly code: ErrorCode;
-        readonly message: string;
-        readonly data: ErrorData;
-        readonly hint: string | undefined;
-      };
-    };
+export type ForwardAnswer = { readonly times: JobTimes } | { readonly error: PostedError };
 
 const { choice, blasThreads, config } = workerData as ForwardWorkerData;
 let compute: Compute | undefined;
@@ -37,11 +29,7 @@ let compute: Compute | undefined;
 export default function work(job: ForwardJob): ForwardAnswer {
   const start = performance.now();
   try {
-    if (!compute) {
-      const engine = createChosenEngine(choice);
-      engine.setThreads(blasThreads);
-      compute = new Compute(engine);
-    }
+    compute ??= createCompute(choice, blasThreads);
     const before = compute.products;
     runForwardJob(job, config, compute);
     const { seconds, flops } = compute.products;
@@ -53,10 +41,6 @@ export default function work(job: ForwardJob): ForwardAnswer {
       },
     };
   } catch (error) {
-    if (error instanceof DoubleSparseError) {
-      const { code, message, data, hint } = error;
-      return { error: { code, message, data, hint } };
-    }
-    return { error: { code: 'worker-failed', message: describeError(error), data: {}, hint: undefined } };
+    return { error: postedError(error) };
   }
 }

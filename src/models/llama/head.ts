@@ -2,7 +2,8 @@ import type { Compute } from '../../linalg/compute.js';
 import { blockOf } from '../../linalg/engine.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import type { LlamaConfig } from './config.js';
-import { type LlamaKernels, plainLlamaKernels } from './kernels.js';
+import type { LlamaKernels } from './kernels.js';
+import { llamaKernels } from './wasm-kernels.js';
 import type { HeadWeights } from './weights.js';
 
 /** Words of the vocabulary whose logits are in memory at one time, for all positions of a sequence (16 KiB each). */
@@ -15,7 +16,12 @@ export class Head {
   readonly #weights: HeadWeights;
   readonly #kernels: LlamaKernels;
 
-  constructor(compute: Compute, config: LlamaConfig, weights: HeadWeights, kernels: LlamaKernels = plainLlamaKernels) {
+  constructor(
+    compute: Compute,
+    config: LlamaConfig,
+    weights: HeadWeights,
+    kernels: LlamaKernels = llamaKernels(compute),
+  ) {
     this.#compute = compute;
     this.#epsilon = config.normEpsilon;
     this.#weights = weights;
@@ -43,11 +49,12 @@ export class Head {
     const rows = hidden.rows - 1;
     if (rows < 1) return;
     const { projection } = this.#weights;
-    const maxima = new Float64Array(rows).fill(Number.NEGATIVE_INFINITY);
-    const sums = new Float64Array(rows);
     this.#compute.scope(() => {
+      const { arena } = this.#compute;
+      const maxima = arena.doubles(rows).fill(Number.NEGATIVE_INFINITY);
+      const sums = arena.doubles(rows);
       const normed = this.#normed(hidden, rows);
-      const scratch = this.#compute.arena.vector(rows * Math.min(vocabularySlice, projection.rows));
+      const scratch = arena.vector(rows * Math.min(vocabularySlice, projection.rows));
       for (let from = 0; from < projection.rows; from += vocabularySlice) {
         const columns = Math.min(vocabularySlice, projection.rows - from);
         const logits: Matrix = { rows, columns, data: scratch.subarray(0, rows * columns) };
@@ -60,10 +67,10 @@ export class Head {
           if (column >= 0 && column < columns) losses[row] = -(logits.data[row * columns + column] as number);
         }
       }
+      for (let row = 0; row < rows; row++) {
+        losses[row] = (losses[row] as number) + (maxima[row] as number) + Math.log(sums[row] as number);
+      }
     });
-    for (let row = 0; row < rows; row++) {
-      losses[row] = (losses[row] as number) + (maxima[row] as number) + Math.log(sums[row] as number);
-    }
   }
 
   #normed(hidden: Matrix, rows: number): Matrix {

@@ -1,5 +1,6 @@
 import { DoubleSparseError } from '../../errors.js';
 import type { Checkpoint } from '../../formats/checkpoint.js';
+import { firstNonFinite } from '../../linalg/finite.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { sharedZeros } from '../../linalg/shared-matrix.js';
 import type { LlamaConfig } from './config.js';
@@ -139,20 +140,6 @@ function readFinite(checkpoint: Checkpoint, name: string, target: Matrix): void 
     `${checkpoint.path}: ${name} holds ${target.data[index]} at row ${row}, column ${column}`,
     { data: { path: checkpoint.path, name, row, column }, hint: 'the checkpoint is damaged; download it again' },
   );
-}
-
-/** Index of the first NaN or infinity, or -1. */
-export function firstNonFinite(values: Float32Array): number {
-  // A chunk of numbers times zero sums to zero unless one of them is not finite.
-  const chunk = 4096;
-  for (let from = 0; from < values.length; from += chunk) {
-    const to = Math.min(values.length, from + chunk);
-    let sum = 0;
-    for (let i = from; i < to; i++) sum += (values[i] as number) * 0;
-    if (sum === 0) continue;
-    for (let i = from; i < to; i++) if (!Number.isFinite(values[i])) return i;
-  }
-  return -1;
 }
 
 function checkTied(checkpoint: Checkpoint, embedding: Matrix): void {

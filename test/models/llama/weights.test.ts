@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import { Compute } from '../../../src/linalg/compute.js';
 import { createEngine } from '../../../src/linalg/engines/select.js';
+import { firstNonFinite } from '../../../src/linalg/finite.js';
 import { LlamaModel } from '../../../src/models/llama/model.js';
-import { firstNonFinite, newBlockWeights } from '../../../src/models/llama/weights.js';
+import { newBlockWeights } from '../../../src/models/llama/weights.js';
 import { errorOf } from '../../formats/expect-error.js';
 import { memoryCheckpoint, smallConfig } from './memory-checkpoint.js';
 
