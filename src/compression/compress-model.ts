@@ -10,7 +10,7 @@ import type { CompressOptions } from './compress-options.js';
 import type { CompressionEvent } from './compression-event.js';
 import { type CompressionPlan, planCompression } from './compression-plan.js';
 import { MatrixPool } from './matrix-pool.js';
-import { fingerprintOf } from './run-fingerprint.js';
+import { engineOfRun, fingerprintOf } from './run-fingerprint.js';
 import { RunFolder } from './run-folder.js';
 import { type VerifiedModel, writeCompressedModel } from './write-compressed.js';
 
@@ -47,7 +47,8 @@ export async function compressModel(
 ): Promise<CompressionResult> {
   const start = performance.now();
   const plan = planCompression(model, options);
-  const choice = chooseEngine(options.engine);
+  // A run goes on with the engine it began with: which one is faster at this moment may have changed.
+  const choice = chooseEngine(options.engine === 'auto' ? (engineOfRun(`${out}.run`) ?? 'auto') : options.engine);
   const threads = options.threads ?? availableParallelism();
   const matrixPool = new MatrixPool({ choice, threads, jobs: largestBatch(plan) });
   const { config } = model;

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { TokenWindows } from '../calibration/windows.js';
+import { type EngineName, engineNames } from '../linalg/engine.js';
 import { createChosenEngine, type EngineChoice } from '../linalg/engines/select.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { finalNormName } from '../models/llama/tensors.js';
 import type { CompressOptions } from './compress-options.js';
 import type { CompressionPlan } from './compression-plan.js';
-import type { Fingerprint } from './run-folder.js';
+import { type Fingerprint, storedFingerprint } from './run-folder.js';
 
 /** Version of everything that decides a run's bytes; another one does not go on with its products. */
 const runVersion = 1;
@@ -38,7 +39,14 @@ export function fingerprintOf(
     seed,
     sequential,
     weights: createHash('sha256').update(JSON.stringify(plan.units)).digest('hex'),
-    engine: createChosenEngine(choice).description,
+    engine: choice.name,
+    engineDescription: createChosenEngine(choice).description,
     parallelism,
   };
+}
+
+/** The engine with which the run in a folder began, if there is one that can be read. */
+export function engineOfRun(folder: string): EngineName | undefined {
+  const { engine } = storedFingerprint(folder) ?? {};
+  return engineNames.find((name) => name === engine);
 }

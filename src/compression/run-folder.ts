@@ -38,7 +38,7 @@ export class RunFolder {
     }
     this.#lock();
     try {
-      const stored = this.#storedFingerprint();
+      const stored = storedFingerprint(path);
       const differences = stored === undefined ? [] : differencesOf(stored, fingerprint);
       if (differences.length > 0 && !restart) {
         throw new DoubleSparseError(
@@ -113,20 +113,6 @@ export class RunFolder {
     });
   }
 
-  #storedFingerprint(): Fingerprint | undefined {
-    const path = join(this.path, runFile);
-    if (!existsSync(path)) return undefined;
-    try {
-      return JSON.parse(readFileSync(path, 'utf8')) as Fingerprint;
-    } catch (cause) {
-      throw new DoubleSparseError('file-malformed', `${path} is not JSON`, {
-        data: { path },
-        hint: 'delete the folder',
-        cause,
-      });
-    }
-  }
-
   #clear(): void {
     this.close();
     rmSync(this.path, { recursive: true, force: true });
@@ -141,4 +127,19 @@ function differencesOf(stored: Fingerprint, wanted: Fingerprint): string[] {
     const [before, now] = [JSON.stringify(stored[key]), JSON.stringify(wanted[key])];
     return before === now ? [] : [`${key} was ${before}, now ${now}`];
   });
+}
+
+/**
+ * The fingerprint of the run in a folder; undefined where there is none.
+ * @throws DoubleSparseError `file-malformed`
+ */
+export function storedFingerprint(folder: string): Fingerprint | undefined {
+  const path = join(folder, runFile);
+  if (!existsSync(path)) return undefined;
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Fingerprint;
+  } catch (cause) {
+    const details = { data: { path }, hint: `delete ${folder} to start over`, cause };
+    throw new DoubleSparseError('file-malformed', `${path} is not JSON`, details);
+  }
 }

@@ -131,12 +131,12 @@ describe('dsf compress refuses', () => {
     [
       'another vocabulary than the weights have',
       1,
-      /vocabulary of 4096/,
+      /vocabulary of 5000/,
       () =>
         compress(
           spoiled('vocabulary', (path) => {
             const config = JSON.parse(readFileSync(join(path, 'config.json'), 'utf8')) as Record<string, unknown>;
-            writeFileSync(join(path, 'config.json'), JSON.stringify({ ...config, vocab_size: 4096 }));
+            writeFileSync(join(path, 'config.json'), JSON.stringify({ ...config, vocab_size: 5000 }));
           }),
           join(folder, 'x'),
         ),

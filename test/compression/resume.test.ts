@@ -28,17 +28,23 @@ function hashes(path: string): Record<string, string> {
 
 /** Starts a run and kills it when it has finished `products` more matrices, or after its end. */
 function killAfter(products: number, out: string, ...more: string[]): Promise<'killed' | 'ended'> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const child = startDsf(...compress(out, ...more));
+    let said = '';
     let lines = 0;
     child.stderr?.on('data', (data: Buffer) => {
+      said += data.toString();
       lines += data
         .toString()
         .split('\n')
         .filter((line) => /^\[ *\d+\/\d+\]/.test(line)).length;
       if (lines >= products) child.kill('SIGKILL');
     });
-    child.on('exit', (_code, signal) => resolve(signal === 'SIGKILL' ? 'killed' : 'ended'));
+    child.on('exit', (code, signal) => {
+      if (signal === 'SIGKILL') resolve('killed');
+      else if (code === 0) resolve('ended');
+      else reject(new Error(`exit code ${code}: ${said}`));
+    });
   });
 }
 

@@ -3,8 +3,6 @@ import { describe, expect, test } from 'vitest';
 import { TextTokenizer } from '../../../src/calibration/tokenizer.js';
 import { consecutiveWindows } from '../../../src/calibration/windows.js';
 import { perplexity } from '../../../src/evaluation/perplexity.js';
-import type { Checkpoint } from '../../../src/formats/checkpoint.js';
-import { decodeFloats, encodeFloats } from '../../../src/formats/dtype.js';
 import { openCheckpoint } from '../../../src/formats/open-checkpoint.js';
 import { Compute } from '../../../src/linalg/compute.js';
 import { createEngine } from '../../../src/linalg/engines/select.js';
@@ -18,24 +16,12 @@ const text = sharedData('wikitext2/test.txt');
 const reason = gguf.reason ?? golden.reason ?? text.reason;
 if (reason) console.warn(`SmolLM2 parity is not tested: ${reason}`);
 
-/** The golden values are those of weights rounded to fp16; unrounded, logits differ by up to 1e-2. */
-function halfPrecision(checkpoint: Checkpoint): Checkpoint {
-  const read: Checkpoint['read'] = (name, allocate) => {
-    const values = checkpoint.read(name, allocate);
-    const bytes = new Uint8Array(2 * values.data.length);
-    encodeFloats('F16', values.data, bytes);
-    decodeFloats('F16', bytes, values.data);
-    return values;
-  };
-  return Object.assign(Object.create(checkpoint) as Checkpoint, { read });
-}
-
 /** The whole perplexities take minutes of processor time. */
 const slow = process.env.DSF_SLOW_TESTS === '1';
 
 describe.skipIf(reason)('SmolLM2-135M-Instruct (GGUF) against transformers', () => {
   const checkpoint = openCheckpoint(gguf.path ?? '');
-  const model = new LlamaModel(halfPrecision(checkpoint));
+  const model = new LlamaModel(checkpoint);
   const tokenizer = new TextTokenizer(checkpoint.tokenizerFiles());
   const expected = JSON.parse(readFileSync(golden.path ?? '', 'utf8'));
 
