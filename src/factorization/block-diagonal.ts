@@ -37,9 +37,7 @@ export const blockDiagonal: FactorizationMethod = (weight, gram, options, comput
     const b = compute.matrix(inner, w.columns);
     compute.scope(() => {
       project(w, h, layout, a, b, compute);
-      const weightGram = compute.matrix(w.rows, w.columns);
-      compute.gemm(w, h, weightGram);
-      refitFactors(weightGram, h, a, b, refitting, compute);
+      refitFactors({ weight: w, gram: h, a, b }, refitting, compute);
     });
     return { factors: [a, b] };
   });

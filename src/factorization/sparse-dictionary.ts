@@ -1,8 +1,8 @@
 import { invertPositiveDefinite, withDamping } from '../linalg/cholesky.js';
 import type { Compute } from '../linalg/compute.js';
 import { diagonal, type Matrix, transpose } from '../linalg/matrix.js';
-import { type FactorProblem, leftProblem, rightProblem } from './double-sparse/factor-problem.js';
-import { solveOnSupport } from './double-sparse/refit.js';
+import { leftProblem, rightProblem } from './double-sparse/factor-problem.js';
+import { refitFactor } from './double-sparse/refit.js';
 import type { FactorizationMethod } from './factorization.js';
 import { keepLargestPerRow } from './keep-largest-per-row.js';
 import { leadingOutputDirections, zeroFactors } from './low-rank.js';
@@ -139,7 +139,8 @@ function dictionaryOfOutputs(
       for (let at = 0; at < before.length; at++) if (!used[at % codes.columns]) left.data[at] = before[at];
     },
     refitCodes() {
-      refit(() => rightProblem(weightGram, h, left, right, compute), compute);
+      const layer = { weight: w, gram: h, a: left, b: right };
+      compute.scope(() => refitFactor(rightProblem(layer, compute), refitSteps, compute));
       solveDictionary();
     },
   };
@@ -191,7 +192,8 @@ function dictionaryOfInputs(
       }
     },
     refitCodes() {
-      refit(() => leftProblem(weightGram, h, left, right, compute), compute);
+      const layer = { weight: w, gram: h, a: left, b: right };
+      compute.scope(() => refitFactor(leftProblem(layer, compute), refitSteps, compute));
       solveDictionary();
     },
   };
@@ -243,16 +245,6 @@ function usedAtoms(codes: Matrix): boolean[] {
   const used = new Array<boolean>(codes.columns).fill(false);
   for (let at = 0; at < codes.data.length; at++) if (codes.data[at] !== 0) used[at % codes.columns] = true;
   return used;
-}
-
-/** Conjugate gradients on the support of one factor. */
-function refit(problemOf: () => FactorProblem, compute: Compute): void {
-  compute.scope(() => {
-    const problem = problemOf();
-    const residual = compute.matrix(problem.factor.rows, problem.factor.columns);
-    problem.residual(residual);
-    solveOnSupport(problem, problem.factor.data, residual.data, refitSteps, compute);
-  });
 }
 
 /** (G + ridge * mean(diag G) I)^-1, further damped where that is not positive definite. In the caller's scope. */

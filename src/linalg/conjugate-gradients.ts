@@ -12,14 +12,14 @@ export interface ConjugateGradientsOptions {
  * Improves `solution` in place; in exact arithmetic no step raises the quadratic that the system belongs to.
  * @param apply writes the operator's value at `input` into `output`.
  * @param residual right-hand side minus the operator at `solution`; overwritten.
- * @param inverseDiagonal entries of the Jacobi preconditioner; 0 freezes an unknown.
+ * @param precondition writes M^-1 times `input` into `output`.
  * @returns the steps taken.
  */
 export function conjugateGradients(
   apply: (input: Float32Array, output: Float32Array) => void,
   residual: Float32Array,
   solution: Float32Array,
-  inverseDiagonal: Float32Array,
+  precondition: (input: Float32Array, output: Float32Array) => void,
   { steps, tolerance = 1e-10 }: ConjugateGradientsOptions,
   compute: Compute,
 ): number {
@@ -28,7 +28,7 @@ export function conjugateGradients(
     const direction = compute.arena.vector(residual.length);
     // The operator's image and the preconditioned residual are never needed at one time.
     const scratch = compute.arena.vector(residual.length);
-    kernels.multiply(scratch, residual, inverseDiagonal);
+    precondition(residual, scratch);
     direction.set(scratch);
     let energy = kernels.dot(residual, scratch);
     const target = energy * tolerance;
@@ -40,7 +40,7 @@ export function conjugateGradients(
       const length = energy / curvature;
       kernels.linearCombination(solution, 1, solution, length, direction);
       kernels.linearCombination(residual, 1, residual, -length, scratch);
-      kernels.multiply(scratch, residual, inverseDiagonal);
+      precondition(residual, scratch);
       const next = kernels.dot(residual, scratch);
       kernels.linearCombination(direction, 1, scratch, next / energy, direction);
       energy = next;

@@ -2,8 +2,8 @@ import type { Compute } from '../../linalg/compute.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { type AlternationSchedule, alternate, startAlternation } from './alternation.js';
 import { type SquareShare, splitBudget } from './budget.js';
-import { scaleColumnsByGram } from './column-scaling.js';
 import { fixedMask } from './fixed-mask.js';
+import { scaledTarget } from './scaled-target.js';
 
 export interface ScaledAlternationOptions {
   alternation: AlternationSchedule;
@@ -32,7 +32,8 @@ export function alternateScaled(
   const b = compute.matrix(inner, weight.columns);
   if (budget < 2) return { a, b };
   compute.scope(() => {
-    const { target, inverseScale } = scaleColumnsByGram(weight, gram, scalingExponent, compute);
+    const target = scaledTarget(weight, gram, scalingExponent, compute);
+    const { inverseScale } = target;
     const split = splitBudget(weight, budget, squareShare);
     const [square, other] = split.squareIsLeft ? [a, b] : [b, a];
     const factors = startAlternation(target, split, square, other, compute);

@@ -3,6 +3,7 @@ import type { Matrix } from '../../linalg/matrix.js';
 import type { FactorBudget } from './budget.js';
 import type { GramMetric } from './gram-metric.js';
 import { type FactorState, proximalUpdate, type Side } from './proximal-update.js';
+import { copyTarget, type ScaledTarget } from './scaled-target.js';
 
 /** Settings of the alternation, some as functions of its progress min(1, iteration / (outerIterations - 3)). */
 export interface AlternationSchedule {
@@ -27,11 +28,11 @@ export interface Alternation {
 /**
  * The start (method.md section 2 step 3): square factor = identity, other = the target pruned by magnitude to half
  * of its budget, duals zero.
- * @param target Y: out x in.
+ * @param target Y, out x in.
  * @param square k x k of zeros. @param other of the target's shape; both become the primal iterates.
  */
 export function startAlternation(
-  target: Matrix,
+  target: ScaledTarget,
   budget: FactorBudget,
   square: Matrix,
   other: Matrix,
@@ -40,8 +41,8 @@ export function startAlternation(
   const { inner } = budget;
   for (let i = 0; i < inner; i++) square.data[i * inner + i] = 1;
   compute.scope(() => {
-    const rest = compute.matrix(target.rows, target.columns);
-    rest.data.set(target.data);
+    const rest = compute.matrix(other.rows, other.columns);
+    copyTarget(target, rest, compute);
     compute.splitLargest(rest.data, Math.floor(budget.other / 2), other.data);
   });
   const withDual = (primal: Matrix): FactorState => ({ primal, dual: compute.matrix(primal.rows, primal.columns) });
@@ -59,10 +60,10 @@ export interface AlternationExtras {
 /**
  * Alternating ADMM (paper, Algorithm 2): each outer iteration updates the square factor with the other fixed, then
  * the other with the square one fixed.
- * @param target Y: out x in.
+ * @param target Y, out x in.
  */
 export function alternate(
-  target: Matrix,
+  target: ScaledTarget,
   { square, other }: Alternation,
   budget: FactorBudget,
   schedule: AlternationSchedule,

@@ -52,14 +52,11 @@ function factorizeBySchedule(
       ...(maskIsFixed && { maskSeed: options.seed }),
     };
     const { a, b } = alternateScaled(w, h, budget, settings, compute);
-    compute.scope(() => {
-      const weightGram = compute.matrix(w.rows, w.columns);
-      compute.gemm(w, h, weightGram);
-      refitFactors(weightGram, h, a, b, refit, compute);
-      // A fixed mask must stay what it is; its other factor was chosen with it in place.
-      if (!maskIsFixed) swapSupports(weightGram, h, a, b, swap, compute);
-      refitFactors(weightGram, h, a, b, finalRefit, compute);
-    });
+    const layer = { weight: w, gram: h, a, b };
+    refitFactors(layer, refit, compute);
+    // A fixed mask must stay what it is; its other factor was chosen with it in place.
+    if (!maskIsFixed) swapSupports(layer, swap, compute);
+    refitFactors(layer, finalRefit, compute);
     return { factors: [a, b] };
   };
   return measured(weight, gram, options, compute, solve, { adopt: false });

@@ -12,23 +12,23 @@ export interface GramMetric {
   readonly share: number;
 }
 
-/**
- * target = x M (k x in).
- * @param scratch like x, overwritten.
- */
+/** target = x M (k x in). */
 export function multiplyByMetric(
   x: Matrix,
   { gram, inverseScale, share }: GramMetric,
   target: Matrix,
-  scratch: Matrix,
   compute: Compute,
 ): void {
   const { kernels } = compute;
   let mean = 0;
-  for (let j = 0; j < gram.rows; j++)
+  for (let j = 0; j < gram.rows; j++) {
     mean += ((gram.data[j * gram.rows + j] as number) * (inverseScale[j] as number) ** 2) / gram.rows;
-  kernels.scaleColumns(scratch.data, x.data, inverseScale);
-  compute.gemm(scratch, gram, target);
+  }
+  compute.scope(() => {
+    const scaled = compute.matrix(x.rows, x.columns);
+    kernels.scaleColumns(scaled.data, x.data, inverseScale);
+    compute.gemm(scaled, gram, target);
+  });
   kernels.scaleColumns(target.data, target.data, inverseScale);
   kernels.linearCombination(target.data, mean > 0 ? share / mean : 0, target.data, 1 - share, x.data);
 }

@@ -3,6 +3,7 @@ import { invertPositiveDefinite } from '../../linalg/cholesky.js';
 import type { Compute } from '../../linalg/compute.js';
 import { diagonal, type Matrix } from '../../linalg/matrix.js';
 import { type GramMetric, multiplyByMetric } from './gram-metric.js';
+import { leftTimesTarget, type ScaledTarget, targetTimesRight } from './scaled-target.js';
 
 /** Which factor of A * B an update solves for: `left` is A in ||Y - X F||, `right` is B in ||Y - F X||. */
 export type Side = 'left' | 'right';
@@ -12,6 +13,9 @@ export interface FactorState {
   readonly primal: Matrix;
   readonly dual: Matrix;
 }
+
+/** Lets a Gram matrix of zeros be inverted where the penalty is 0 and the ridge a multiple of its diagonal. */
+const leastPenalty = 1e-6;
 
 export interface ProximalUpdateOptions {
   /** Nonzeros of the result, chosen globally over the factor. */
@@ -37,12 +41,12 @@ export interface ProximalUpdateOptions {
  *   T = X + U;  Z = the largest entries of T;  U = T - Z;  X = (G + 1)^-1 (R + Z - U).
  * The last X is never computed: the result is Z. `state` is updated in place.
  * @param fixed F: out x k for `right`, k x in for `left`.
- * @param target Y: out x in.
+ * @param target Y, out x in.
  */
 export function proximalUpdate(
   side: Side,
   fixed: Matrix,
-  target: Matrix,
+  target: ScaledTarget,
   state: FactorState,
   options: ProximalUpdateOptions,
   compute: Compute,
@@ -55,15 +59,15 @@ export function proximalUpdate(
     const { metric } = options;
     if (metric) {
       compute.scope(() => {
-        const [product, scratch] = [compute.matrix(k, fixed.columns), compute.matrix(k, fixed.columns)];
-        multiplyByMetric(fixed, metric, product, scratch, compute);
+        const product = compute.matrix(k, fixed.columns);
+        multiplyByMetric(fixed, metric, product, compute);
         compute.gemm(product, fixed, gram, { transposeB: true });
-        compute.gemm(target, product, right, { transposeB: true });
+        targetTimesRight(target, product, right, compute);
       });
     } else {
       compute.syrk(fixed, gram, { transpose: side === 'right' });
-      if (side === 'right') compute.gemm(fixed, target, right, { transposeA: true });
-      else compute.gemm(target, fixed, right, { transposeB: true });
+      if (side === 'right') leftTimesTarget(fixed, target, right, compute);
+      else targetTimesRight(target, fixed, right, compute);
     }
     solveProximal(side, gram, right, state, options, compute);
   });
@@ -121,7 +125,7 @@ export function solveProximal(
       else compute.gemm(right, inverse, iterate);
       if (again) addToRight(-penalty);
     };
-    invertWithPenalty(openingPenalty);
+    invertWithPenalty(Math.max(openingPenalty, leastPenalty));
     solve(openingPenalty, steps > 1);
     for (let step = 0; step < steps; step++) {
       if (step > 0) {

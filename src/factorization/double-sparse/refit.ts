@@ -1,10 +1,6 @@
 import type { Compute } from '../../linalg/compute.js';
 import { conjugateGradients } from '../../linalg/conjugate-gradients.js';
-import type { Matrix } from '../../linalg/matrix.js';
-import { type FactorProblem, leftProblem, rightProblem } from './factor-problem.js';
-
-/** Curvatures below this are no curvature: the unknown stays as it is. */
-const leastCurvature = 1e-30;
+import { curvaturePower, type FactoredLayer, type FactorProblem, leftProblem, rightProblem } from './factor-problem.js';
 
 export interface RefitOptions {
   /** How often A, then B are refitted. */
@@ -14,56 +10,49 @@ export interface RefitOptions {
 }
 
 /**
- * Refits A (out x k) and B (k x in) in place on their supports under the full Gram matrix H, by Jacobi-preconditioned
- * conjugate gradients (method.md section 3). The layer error never rises.
- * @param weightGram W H, out x in.
+ * Refits both factors in place on their supports under the full Gram matrix H, by Jacobi-preconditioned conjugate
+ * gradients (method.md section 3). The layer error never rises.
  */
-export function refitFactors(
-  weightGram: Matrix,
-  gram: Matrix,
-  a: Matrix,
-  b: Matrix,
-  { rounds, steps }: RefitOptions,
-  compute: Compute,
-): void {
+export function refitFactors(layer: FactoredLayer, { rounds, steps }: RefitOptions, compute: Compute): void {
   for (let round = 0; round < rounds; round++) {
     for (const problemOf of [leftProblem, rightProblem]) {
-      compute.scope(() => {
-        const problem = problemOf(weightGram, gram, a, b, compute);
-        const residual = compute.matrix(problem.factor.rows, problem.factor.columns);
-        problem.residual(residual);
-        solveOnSupport(problem, problem.factor.data, residual.data, steps, compute);
-      });
+      compute.scope(() => refitFactor(problemOf(layer, compute), steps, compute));
     }
   }
 }
 
+/** Improves the factor of a problem on the support that it has, by conjugate gradients. */
+export function refitFactor(problem: FactorProblem, steps: number, compute: Compute): void {
+  compute.scope(() => {
+    const support = compute.arena.vector(problem.factor.data.length);
+    support.set(problem.factor.data);
+    solveOnSupport(problem, support, steps, compute);
+  });
+}
+
 /**
- * Improves the factor on a support by conjugate gradients.
+ * Improves the factor of a problem on a support by conjugate gradients.
  * @param support not zero where the factor may be.
- * @param residual of the factor; overwritten.
  */
 export function solveOnSupport(
-  { factor, apply, rowCurvature, columnCurvature }: FactorProblem,
+  { factor, apply, residual, rowCurvature, columnCurvature }: FactorProblem,
   support: Float32Array,
-  residual: Float32Array,
   steps: number,
   compute: Compute,
 ): void {
   const { kernels } = compute;
   compute.scope(() => {
-    const inverseDiagonal = compute.arena.vector(factor.data.length);
-    for (let i = 0, at = 0; i < factor.rows; i++) {
-      for (let j = 0; j < factor.columns; j++, at++) {
-        const curvature = (rowCurvature[i] as number) * (columnCurvature[j] as number);
-        inverseDiagonal[at] = support[at] === 0 || !(curvature > leastCurvature) ? 0 : 1 / curvature;
-      }
-    }
+    const inverseRows = curvaturePower(rowCurvature, -1, compute);
+    const inverseColumns = curvaturePower(columnCurvature, -1, compute);
     const applyOnSupport = (input: Float32Array, output: Float32Array): void => {
       apply(input, output);
-      kernels.restrict(output, output, inverseDiagonal);
+      kernels.restrict(output, output, support);
     };
-    kernels.restrict(residual, residual, inverseDiagonal);
-    conjugateGradients(applyOnSupport, residual, factor.data, inverseDiagonal, { steps }, compute);
+    const precondition = (input: Float32Array, output: Float32Array): void => {
+      kernels.scaleRows(output, input, inverseRows);
+      kernels.scaleColumns(output, output, inverseColumns);
+    };
+    kernels.restrict(residual.data, residual.data, support);
+    conjugateGradients(applyOnSupport, residual.data, factor.data, precondition, { steps }, compute);
   });
 }
