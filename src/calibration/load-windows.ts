@@ -7,6 +7,8 @@ import { consecutiveWindows, encodeDocuments, sampleWindows, type TokenWindows }
 export interface LoadedWindows extends TokenWindows {
   /** Was the file longer than what is read at most? */
   readonly truncated: boolean;
+  /** Of the text: equal for the same text in any format (see {@link Texts}). */
+  readonly textHash: string;
 }
 
 export interface LoadOptions extends TextOptions {
@@ -24,8 +26,8 @@ export async function loadCalibration(
   path: string,
   { samples, seed, seqLen, bos = false, ...texts }: LoadOptions & { samples: number; seed: number },
 ): Promise<LoadedWindows> {
-  const { ids, bosId, truncated } = await loadIds(checkpoint, path, texts, bos);
-  return { ...sampleWindows(ids, { samples, seqLen, seed, bosId }), truncated };
+  const { ids, bosId, ...about } = await loadIds(checkpoint, path, texts, bos);
+  return { ...sampleWindows(ids, { samples, seqLen, seed, bosId }), ...about };
 }
 
 /**
@@ -38,18 +40,18 @@ export async function loadEvaluation(
   { windows, seqLen, bos = false, ...texts }: LoadOptions & { windows?: number | undefined },
 ): Promise<LoadedWindows> {
   const enough = windows === undefined ? undefined : windows * seqLen;
-  const { ids, bosId, truncated } = await loadIds(checkpoint, path, texts, bos, enough);
-  return { ...consecutiveWindows(ids, { seqLen, windows, bosId }), truncated };
+  const { ids, bosId, ...about } = await loadIds(checkpoint, path, texts, bos, enough);
+  return { ...consecutiveWindows(ids, { seqLen, windows, bosId }), ...about };
 }
 
 /** @param enough ids of one long document that suffice; the rest is then not tokenized. */
 async function loadIds(checkpoint: Checkpoint, path: string, options: TextOptions, bos: boolean, enough?: number) {
-  const { documents, truncated } = await readTexts(path, options);
+  const { documents, truncated, hash: textHash } = await readTexts(path, options);
   const tokenizer = new TextTokenizer(checkpoint.tokenizerFiles());
   const [only] = documents;
   const ids =
     enough !== undefined && documents.length === 1 && only !== undefined
       ? tokenizer.encodeFirst(only, enough)
       : encodeDocuments(documents, tokenizer);
-  return { ids, bosId: bos ? tokenizer.requireBos() : undefined, truncated };
+  return { ids, bosId: bos ? tokenizer.requireBos() : undefined, truncated, textHash };
 }

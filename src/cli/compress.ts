@@ -1,15 +1,26 @@
 import { statSync } from 'node:fs';
 import type { Command } from 'commander';
-import { loadCalibration } from '../calibration/load-windows.js';
+import { type LoadOptions, loadCalibration, loadEvaluation } from '../calibration/load-windows.js';
 import { type CompressionResult, compressModel } from '../compression/compress-model.js';
 import { type CompressOptions, compressOptionsSchema } from '../compression/compress-options.js';
 import type { CompressionEvent } from '../compression/compression-event.js';
 import { dryRun } from '../compression/dry-run.js';
 import { embedded } from '../compression/embedded.js';
+import { evaluationOptionsSchema } from '../evaluation/options.js';
+import { perplexity } from '../evaluation/perplexity.js';
+import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import { compressionSummary, dryRunTable, productLine } from '../report/compression-report.js';
 import { addFlags } from './flags.js';
 import { printResult, say, showStatus } from './terminal.js';
+
+interface OwnFlags {
+  out: string;
+  evaluate?: string;
+  windows?: number;
+  dryRun?: boolean;
+  json?: boolean;
+}
 
 export function addCompressCommand(program: Command): void {
   const command = program
@@ -17,11 +28,13 @@ export function addCompressCommand(program: Command): void {
     .description('compress a model: calibrate, factorise block by block, write, verify')
     .argument('<model>', 'Hugging Face folder, .gguf file, or id of a model in the hub cache')
     .requiredOption('--out <folder>', 'folder of the compressed model')
+    .option('--evaluate <file>', 'afterwards the perplexity of both models on this text')
     .option('--dry-run', 'tell what would be done, from headers alone')
     .option('--json', 'print the result as JSON');
   addFlags(command, compressOptionsSchema);
-  command.action(async (path: string, flags: CompressOptions & { out: string; dryRun?: boolean; json?: boolean }) => {
-    const { out, dryRun: dry = false, json = false, ...rest } = flags;
+  addFlags(command, evaluationOptionsSchema.pick({ windows: true }));
+  command.action(async (path: string, flags: CompressOptions & OwnFlags) => {
+    const { out, evaluate, windows: evaluationWindows, dryRun: dry = false, json = false, ...rest } = flags;
     const options = compressOptionsSchema.parse(rest);
     const model = openModel(path);
     const { checkpoint } = model;
@@ -49,11 +62,34 @@ export function addCompressCommand(program: Command): void {
       process.exit(130);
     });
     const result = await compressModel(model, windows, out, settings, progressTo);
-    const report = { ...summary(result, out), seconds: result.seconds };
     say(compressionSummary(result, out, fileBytes(out)));
+    const evaluation =
+      evaluate === undefined
+        ? undefined
+        : await evaluateBoth(model, out, evaluate, { seqLen, bos, textField, windows: evaluationWindows });
+    const report = { ...summary(result, out), seconds: result.seconds, ...(evaluation && { evaluation }) };
     if (json) printResult(JSON.stringify(report));
     checkpoint.close();
   });
+}
+
+/** Perplexities of the source and of what was made of it, on one text. */
+async function evaluateBoth(
+  model: LlamaModel,
+  out: string,
+  text: string,
+  options: LoadOptions & { windows?: number | undefined },
+): Promise<{ dense: number; compressed: number; standardError: number; windows: number }> {
+  const loaded = await loadEvaluation(model.checkpoint, text, options);
+  const dense = await perplexity(model, loaded);
+  const written = openModel(out);
+  const compressed = await perplexity(written, loaded);
+  written.checkpoint.close();
+  const { perplexity: value, standardError, windows } = compressed;
+  say(
+    `perplexity on ${windows} x ${options.seqLen} tokens: dense ${dense.perplexity.toFixed(3)}, compressed ${value.toFixed(3)} ± ${standardError.toFixed(3)}`,
+  );
+  return { dense: dense.perplexity, compressed: value, standardError, windows };
 }
 
 function progressTo(event: CompressionEvent): void {

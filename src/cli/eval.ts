@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { loadEvaluation } from '../calibration/load-windows.js';
 import { calibrationOptionsSchema } from '../calibration/options.js';
 import { factorizationOptionsSchema } from '../compression/layers-options.js';
@@ -30,6 +30,9 @@ export function addEvalCommand(program: Command): void {
     const seqLen = Math.min(options.seqLen, model.config.contextLength);
     const { windows, bos, textField } = options;
     const loaded = await loadEvaluation(checkpoint, text, { seqLen, windows, bos, textField });
+    if (calibrationText(checkpoint.config) === loaded.textHash) {
+      say('this is the text that the model was calibrated on: the perplexity is too good');
+    }
     const result = await perplexity(model, loaded, {
       engine: chooseEngine(options.engine),
       ...(options.threads !== undefined && { threads: options.threads }),
@@ -44,4 +47,10 @@ export function addEvalCommand(program: Command): void {
       printResult(JSON.stringify({ perplexity: value, standardError, tokens, windows: result.windows, seqLen, bos }));
     else printResult(`perplexity ${value.toFixed(4)} ± ${standardError.toFixed(4)} (${tokens} tokens scored)`);
   });
+}
+
+/** Hash of the text that a compressed model was calibrated on. */
+function calibrationText(config: Readonly<Record<string, unknown>>): string | undefined {
+  const parsed = z.object({ calibration: z.object({ text: z.string() }) }).safeParse(config.quantization_config);
+  return parsed.success ? parsed.data.calibration.text : undefined;
 }

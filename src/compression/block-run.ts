@@ -39,6 +39,8 @@ export class BlockRun {
   readonly #hidden: Matrix[];
   readonly #compute: Compute;
   readonly #started = performance.now();
+  /** Number of blocks behind which the hidden states are, where the file does not know it yet. */
+  #unsaved: number | undefined;
   #costDone = 0;
   #done = 0;
 
@@ -66,9 +68,18 @@ export class BlockRun {
         : [linearGroups]) {
         await this.#compressGroups(block, weights, units, groups);
       }
+      this.#saveHidden();
       await this.#advance(block, weights);
-      writeHiddenStates(folder.hiddenStatesPath, block + 1, this.#hidden);
+      // The last block's outputs are nobody's inputs.
+      if (block + 1 < model.config.layers) this.#unsaved = block + 1;
     }
+  }
+
+  /** Writes the hidden states if that is due: a block is not computed again after an interruption. */
+  #saveHidden(): void {
+    if (this.#unsaved === undefined) return;
+    writeHiddenStates(this.#parts.folder.hiddenStatesPath, this.#unsaved, this.#hidden);
+    this.#unsaved = undefined;
   }
 
   /**
@@ -111,7 +122,15 @@ export class BlockRun {
     if (open.length > 0) {
       const wanted = groups.filter((group) => open.some((unit) => unit.group === group));
       this.#parts.report({ kind: 'status', text: `block ${block}: gathering inputs` });
-      const gathered = await this.#parts.forwardPool.gather(block, weights, this.#hidden, { groups: wanted });
+      const gathering = this.#parts.forwardPool.gather(block, weights, this.#hidden, { groups: wanted });
+      try {
+        // The threads compute meanwhile, and only read the states.
+        this.#saveHidden();
+      } catch (error) {
+        await Promise.allSettled([gathering]);
+        throw error;
+      }
+      const gathered = await gathering;
       const start = performance.now();
       const longestFirst = [...open].sort((a, b) => costOf(b) - costOf(a));
       // All of them end before an error is thrown: what they computed is kept.

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import type { TokenWindows } from '../calibration/windows.js';
+import type { LoadedWindows } from '../calibration/load-windows.js';
 import type { FactorizationMetrics } from '../factorization/factorization.js';
 import { chooseEngine, createChosenEngine } from '../linalg/engines/select.js';
 import { ForwardPool } from '../models/llama/forward-pool.js';
@@ -40,7 +40,7 @@ export interface CompressionResult extends VerifiedModel {
  */
 export async function compressModel(
   model: LlamaModel,
-  windows: TokenWindows,
+  windows: LoadedWindows,
   out: string,
   options: CompressOptions,
   report: (event: CompressionEvent) => void = () => {},
@@ -69,7 +69,9 @@ export async function compressModel(
     if (!folder.resumed) await checkDenseModel(model, windows, choice, threads);
     await run.compressBlocks();
     report({ kind: 'status', text: 'writing and verifying' });
-    const verified = await writeCompressedModel(model, plan, folder, out, options, run.product);
+    const { textHash, hash, windows: list, seqLen } = windows;
+    const record = { text: textHash, windows: hash, samples: list.length, seqLen };
+    const verified = await writeCompressedModel(model, plan, folder, out, options, record, run.product);
     folder.remove();
     return {
       ...verified,

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { LlamaModel } from '../models/llama/model.js';
 import { groupInputSize, linearGroups } from '../models/llama/tensors.js';
 import { blockBytes } from '../models/llama/weights.js';
@@ -34,7 +35,7 @@ export function dryRun(model: LlamaModel, options: CompressOptions): DryRun {
     masks += (rows * inner + inner * columns) / 8;
     largest = Math.max(largest, 9 * rows * columns * 4 + 4 * columns * columns * 4);
   }
-  const threads = options.threads ?? 1;
+  const threads = options.threads ?? availableParallelism();
   const grams = linearGroups.reduce((sum, group) => sum + groupInputSize(config, group) ** 2 * 4, 0);
   const hidden = options.samples * options.seqLen * config.hiddenSize * 4;
   return {

@@ -8,6 +8,16 @@ import type { CompressionPlan, PlannedUnit } from './compression-plan.js';
 import type { FinishedProduct } from './product-file.js';
 import type { RunFolder } from './run-folder.js';
 
+/** What config.json tells of the calibration. */
+export interface CalibrationRecord {
+  /** Hash of the text, to notice when a model is evaluated on it. */
+  readonly text: string;
+  /** Hash of the windows. */
+  readonly windows: string;
+  readonly samples: number;
+  readonly seqLen: number;
+}
+
 /** What was written and read back. */
 export interface VerifiedModel {
   /** Bytes of the compressed weights' values and bitmasks, and of the same weights dense in the same type. */
@@ -29,6 +39,7 @@ export async function writeCompressedModel(
   folder: RunFolder,
   out: string,
   options: CompressOptions,
+  calibration: CalibrationRecord,
   productOf: (unit: PlannedUnit) => FinishedProduct | undefined,
 ): Promise<VerifiedModel> {
   const finished = (unit: PlannedUnit): FinishedProduct => {
@@ -41,7 +52,7 @@ export async function writeCompressedModel(
   };
   const planned = plan.units.map((unit) => planProduct(unit.name, finished(unit).factors, unit.members, unit.dtype));
   const { sparsity, effort, seed, sequential } = options;
-  const settings = { method: plan.method, sparsity, effort, seed, sequential };
+  const settings = { method: plan.method, sparsity, effort, seed, sequential, calibration };
   const writer = new ContainerWriter(out, model.checkpoint, planned, { settings, replace: options.force });
   try {
     for (const unit of plan.units) writer.writeProduct(unit.name, finished(unit).factors);
