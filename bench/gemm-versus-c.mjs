@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Compute } from '../dist/linalg/compute.js';
 import { createNativeEngine, findNativeLibrary } from '../dist/linalg/engines/native.js';
 
@@ -11,11 +12,12 @@ const rounds = 7;
 const repeats = 15;
 const folder = mkdtempSync(join(tmpdir(), 'dsf-bench-'));
 const program = join(folder, 'gemm');
-const source = new URL('./gemm.c', import.meta.url).pathname;
+const source = fileURLToPath(new URL('./gemm.c', import.meta.url));
 const choice = findNativeLibrary();
 const built = spawnSync('cc', ['-O2', source, '-o', program, '-ldl']).status === 0;
 if (!choice || !built) {
   console.log(choice ? 'no C compiler: nothing to compare with' : 'no native engine on this machine');
+  rmSync(folder, { recursive: true });
   process.exit(0);
 }
 const engine = createNativeEngine(choice);

@@ -12,10 +12,11 @@ const shapes = [
   [4096, 1536],
 ];
 if (process.argv[2] === undefined) {
-  for (const shape of shapes)
-    process.stdout.write(
-      spawnSync(process.execPath, [process.argv[1], ...shape.map(String)], { encoding: 'utf8' }).stdout,
-    );
+  for (const shape of shapes) {
+    const child = spawnSync(process.execPath, [process.argv[1], ...shape.map(String)], { encoding: 'utf8' });
+    if (child.status !== 0) throw new Error(child.stderr);
+    process.stdout.write(child.stdout);
+  }
 } else {
   const [out, inputs] = process.argv.slice(2).map(Number);
   const compute = new Compute(createEngine());

@@ -11,4 +11,3 @@ export const calibrationOptionsSchema = z.object({
     .describe('field of JSON lines, or column of parquet files, with the text'),
   bos: z.boolean().default(false).describe('start every window with the beginning-of-sequence token'),
 });
-export type CalibrationOptions = z.output<typeof calibrationOptionsSchema>;

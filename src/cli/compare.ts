@@ -11,6 +11,7 @@ import { comparisonTable } from '../report/comparison-table.js';
 import { productLine } from '../report/compression-report.js';
 import { formatBytes, formatSeconds } from '../report/table.js';
 import { addFlags } from './flags.js';
+import { cappedSeqLen, noticeEngine, noticeWindows } from './notices.js';
 import { printResult, say, showStatus } from './terminal.js';
 
 interface OwnFlags {
@@ -35,16 +36,16 @@ export function addCompareCommand(program: Command): void {
     const options = compareOptionsSchema.parse(rest);
     const model = openModel(path);
     const smaller = against === undefined ? undefined : openModel(against);
-    const seqLen = Math.min(
-      options.seqLen,
-      model.config.contextLength,
-      smaller?.config.contextLength ?? options.seqLen,
-    );
+    const context = Math.min(model.config.contextLength, smaller?.config.contextLength ?? Number.POSITIVE_INFINITY);
+    const seqLen = cappedSeqLen(options.seqLen, context);
     const { samples, seed, bos, textField, windows } = options;
     const loading = { seqLen, bos, textField };
     const calibrationText = options.calibration ?? embedded.calibrationText;
     const calibration = await loadCalibration(model.checkpoint, calibrationText, { ...loading, samples, seed });
     const evaluation = await loadEvaluation(model.checkpoint, text, { ...loading, windows });
+    noticeWindows(calibration, 'calibration');
+    noticeWindows(evaluation, 'evaluation');
+    noticeEngine(options.engine);
     const common = sharedText(calibration.windows, evaluation.windows);
     if (common > 0.01)
       say(
@@ -54,6 +55,13 @@ export function addCompareCommand(program: Command): void {
       `calibration ${samples} x ${seqLen} tokens, evaluation ${evaluation.windows.length} x ${seqLen} tokens, ${bos ? 'with' : 'without'} BOS`,
     );
     const folder = keep ?? mkdtempSync(join(tmpdir(), 'dsf-compare-'));
+    const removeTemporary = (): void => {
+      if (keep === undefined) rmSync(folder, { recursive: true, force: true });
+    };
+    process.once('SIGINT', () => {
+      removeTemporary();
+      process.exit(130);
+    });
     const other = smaller && {
       model: smaller,
       evaluation: await loadEvaluation(smaller.checkpoint, text, { ...loading, windows }),
@@ -78,9 +86,12 @@ export function addCompareCommand(program: Command): void {
         },
       );
       printResult(json ? JSON.stringify(result) : comparisonTable(result));
-      if (keep !== undefined) say(`the compressed models are in ${keep}`);
+      if (keep !== undefined) {
+        const last = join(keep, `${options.methods[0]}-${options.sparsities.at(-1)}`);
+        say(`the compressed models are in ${keep}; look at one: dsf inspect ${last}`);
+      }
     } finally {
-      if (keep === undefined) rmSync(folder, { recursive: true, force: true });
+      removeTemporary();
     }
   });
 }

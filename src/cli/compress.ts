@@ -1,4 +1,5 @@
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type LoadOptions, loadCalibration, loadEvaluation } from '../calibration/load-windows.js';
 import { type CompressionResult, compressModel } from '../compression/compress-model.js';
@@ -12,6 +13,7 @@ import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import { compressionSummary, dryRunTable, productLine } from '../report/compression-report.js';
 import { addFlags } from './flags.js';
+import { cappedSeqLen, noticeEngine, noticeWindows } from './notices.js';
 import { printResult, say, showStatus } from './terminal.js';
 
 interface OwnFlags {
@@ -34,12 +36,12 @@ export function addCompressCommand(program: Command): void {
   addFlags(command, compressOptionsSchema);
   addFlags(command, evaluationOptionsSchema.pick({ windows: true }));
   command.action(async (path: string, flags: CompressOptions & OwnFlags) => {
-    const { out, evaluate, windows: evaluationWindows, dryRun: dry = false, json = false, ...rest } = flags;
+    const { out: folder, evaluate, windows: evaluationWindows, dryRun: dry = false, json = false, ...rest } = flags;
+    const out = resolve(folder);
     const options = compressOptionsSchema.parse(rest);
     const model = openModel(path);
     const { checkpoint } = model;
-    const seqLen = Math.min(options.seqLen, model.config.contextLength);
-    if (seqLen < options.seqLen) say(`windows of ${seqLen} tokens: the model's context`);
+    const seqLen = cappedSeqLen(options.seqLen, model.config.contextLength);
     const settings = { ...options, seqLen };
     if (dry) {
       const plan = dryRun(model, settings);
@@ -47,22 +49,24 @@ export function addCompressCommand(program: Command): void {
     }
     const text = options.calibration ?? embedded.calibrationText;
     if (options.calibration === undefined)
-      say(
-        `no --calibration given: calibrating on the embedded ${text.split('/').at(-1)}; text like your own is better`,
-      );
+      say(`no --calibration given: calibrating on the embedded ${basename(text)}; text like your own is better`);
     const { samples, seed, bos, textField } = options;
     const windows = await loadCalibration(checkpoint, text, { samples, seed, seqLen, bos, textField });
     say(
       `calibration: ${samples} windows of ${seqLen} tokens out of ${windows.tokens}, ${bos ? 'with' : 'without'} BOS, hash ${windows.hash.slice(0, 12)}`,
     );
-    if (windows.overlap) say('the text is short for so many windows: some of them overlap');
-    if (windows.truncated) say('the text is longer than what is read at most: only its beginning was used');
+    noticeWindows(windows, 'calibration');
+    noticeEngine(options.engine);
     process.once('SIGINT', () => {
-      say(`interrupted; every finished matrix is kept in ${out}.run. Repeat the command to go on.`);
+      say(
+        `interrupted; every finished matrix is kept in ${out}.run. To go on:\n  dsf ${process.argv.slice(2).join(' ')}`,
+      );
       process.exit(130);
     });
     const result = await compressModel(model, windows, out, settings, progressTo);
-    say(compressionSummary(result, out, fileBytes(out)));
+    const summaryText = compressionSummary(result, out, modelBytes(out));
+    if (json) say(summaryText);
+    else printResult(summaryText);
     const evaluation =
       evaluate === undefined
         ? undefined
@@ -99,9 +103,10 @@ function progressTo(event: CompressionEvent): void {
   else say(productLine(event));
 }
 
-function fileBytes(folder: string): number {
-  const status = statSync(`${folder}/model.safetensors`, { throwIfNoEntry: false });
-  return status?.size ?? 0;
+/** Bytes of all weight files of a folder. */
+function modelBytes(folder: string): number {
+  const names = readdirSync(folder).filter((name) => name.endsWith('.safetensors'));
+  return names.reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
 }
 
 function summary(result: CompressionResult, out: string): Record<string, unknown> {
@@ -112,6 +117,8 @@ function summary(result: CompressionResult, out: string): Record<string, unknown
     method: plan.method,
     linearBytes,
     denseLinearBytes,
+    denseOutput: result.denseOutput,
+    compressedOutput: result.compressedOutput,
     nonzeros,
     budget,
     targetedEntries: plan.targetedEntries,

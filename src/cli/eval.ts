@@ -9,6 +9,7 @@ import { chooseEngine } from '../linalg/engines/select.js';
 import { openModel } from '../models/llama/open-model.js';
 import { formatSeconds } from '../report/table.js';
 import { addFlags } from './flags.js';
+import { cappedSeqLen, noticeEngine, noticeWindows } from './notices.js';
 import { printResult, say, showStatus } from './terminal.js';
 
 const { threads, engine } = factorizationOptionsSchema.shape;
@@ -27,9 +28,11 @@ export function addEvalCommand(program: Command): void {
     const options = schema.parse(rest);
     const model = openModel(path);
     const { checkpoint } = model;
-    const seqLen = Math.min(options.seqLen, model.config.contextLength);
+    const seqLen = cappedSeqLen(options.seqLen, model.config.contextLength);
     const { windows, bos, textField } = options;
     const loaded = await loadEvaluation(checkpoint, text, { seqLen, windows, bos, textField });
+    noticeWindows(loaded, 'evaluation');
+    noticeEngine(options.engine);
     if (calibrationText(checkpoint.config) === loaded.textHash) {
       say('this is the text that the model was calibrated on: the perplexity is too good');
     }
@@ -40,7 +43,7 @@ export function addEvalCommand(program: Command): void {
     });
     checkpoint.close();
     say(
-      `${result.windows} windows of ${seqLen} tokens from the first of ${loaded.tokens}, ${bos ? 'with' : 'without'} BOS, first token of each not scored; ${formatSeconds(result.seconds)}`,
+      `${result.windows} windows of ${seqLen} tokens from the first token on, ${bos ? 'with' : 'without'} BOS, first token of each not scored; ${formatSeconds(result.seconds)}`,
     );
     const { perplexity: value, standardError, tokens } = result;
     if (json)

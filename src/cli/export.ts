@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { writeDenseCheckpoint } from '../formats/dense-writer.js';
 import { openCheckpoint } from '../formats/open-checkpoint.js';
-import { say, showStatus } from './terminal.js';
+import { printResult, showStatus } from './terminal.js';
 
 export function addExportCommand(program: Command): void {
   program
@@ -18,6 +18,6 @@ export function addExportCommand(program: Command): void {
         onTensor: ({ name }, index, total) => showStatus(`${index + 1}/${total} ${name}`),
       });
       checkpoint.close();
-      say(`${out}: dense, ${checkpoint.tensors.size} tensors`);
+      printResult(`${out}: dense, ${checkpoint.tensors.size} tensors`);
     });
 }

@@ -14,7 +14,10 @@ function core(schema: z.ZodType): z.ZodType {
 function parserOf(schema: z.ZodType): (text: string) => unknown {
   const inner = core(schema);
   if (inner instanceof z.ZodNumber) return (text) => (text.trim() === '' ? Number.NaN : Number(text));
-  if (inner instanceof z.ZodArray) return (text) => text.split(',').map((part) => part.trim());
+  if (inner instanceof z.ZodArray) {
+    const ofPart = parserOf(inner.element as z.ZodType);
+    return (text) => text.split(',').map((part) => ofPart(part.trim()));
+  }
   return (text) => text;
 }
 

@@ -5,6 +5,7 @@ import { runLayers } from '../compression/run-layers.js';
 import { layersTable } from '../report/layers-table.js';
 import { formatBytes, formatError, formatSeconds } from '../report/table.js';
 import { addFlags } from './flags.js';
+import { noticeEngine } from './notices.js';
 import { printResult, say, showStatus } from './terminal.js';
 
 export function addLayersCommand(program: Command): void {
@@ -19,10 +20,11 @@ export function addLayersCommand(program: Command): void {
   command.action(async (files: string[], flags: LayersOptions & { json?: boolean }) => {
     const options = layersOptionsSchema.parse(flags);
     const layers = files.flatMap(readLayers);
+    noticeEngine(options.engine);
     showStatus(`${layers.length} layers, ${options.methods.length} methods ...`);
     const run = await runLayers(layers, options, ({ done, total, method, results }) => {
       for (const { name, metrics } of results) {
-        const damping = metrics.damping > 0 ? `  damping raised by ${metrics.damping}` : '';
+        const damping = metrics.damping > 0 ? `  damping raised by ${metrics.damping.toPrecision(1)}` : '';
         say(
           `[${done}/${total}] ${name}  ${method}  error ${formatError(metrics.relativeError)}  ${formatSeconds(metrics.seconds)}${damping}`,
         );

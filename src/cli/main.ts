@@ -11,9 +11,16 @@ import { addInspectCommand } from './inspect.js';
 import { addLayersCommand } from './layers.js';
 import { clearStatus, say } from './terminal.js';
 
-/** Exit codes: 0 ok, 1 failed, 2 usage. */
+/** Exit codes: 0 ok, 1 failed, 2 usage, 3 verification failed; 130 interrupted (compress.ts). */
 const failed = 1;
 const usage = 2;
+const verificationFailed = 3;
+
+function exitCodeOf(error: unknown): number {
+  if (!(error instanceof DoubleSparseError)) return failed;
+  if (error.code === 'option-out-of-range') return usage;
+  return error.code === 'verification-failed' ? verificationFailed : failed;
+}
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -41,6 +48,6 @@ try {
   } else {
     say(`dsf: ${describeError(error)}`);
     if (process.env.DSF_DEBUG && error instanceof Error) say(error.stack ?? '');
-    process.exitCode = error instanceof DoubleSparseError && error.code === 'option-out-of-range' ? usage : failed;
+    process.exitCode = exitCodeOf(error);
   }
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { TokenWindows } from '../calibration/windows.js';
 import type { FactorizationMetrics } from '../factorization/factorization.js';
 import { Compute } from '../linalg/compute.js';
@@ -106,7 +107,10 @@ export class BlockRun {
     }
     for (const unit of plan.units)
       if (unit.block < finished) this.#book(unit, this.product(unit) as FinishedProduct, true);
-    if (folder.resumed) this.#parts.report({ kind: 'resumed', finished: this.#done, total: plan.units.length });
+    if (folder.resumed) {
+      const there = plan.units.filter(({ name }) => existsSync(folder.productPath(name))).length;
+      this.#parts.report({ kind: 'resumed', finished: there, total: plan.units.length });
+    }
     return finished;
   }
 

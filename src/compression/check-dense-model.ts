@@ -7,6 +7,7 @@ import type { LlamaModel } from '../models/llama/model.js';
 /**
  * Evaluates the dense model on a few calibration windows. One whose loss is that of guessing is broken already: no run
  * should end with that discovery.
+ * @returns its perplexity.
  * @throws DoubleSparseError `verification-failed`
  */
 export async function checkDenseModel(
@@ -14,11 +15,10 @@ export async function checkDenseModel(
   windows: TokenWindows,
   engine: EngineChoice,
   threads: number,
-): Promise<void> {
-  const few = { ...windows, windows: windows.windows.slice(0, threads) };
-  const { perplexity: dense } = await perplexity(model, few, { engine, threads });
+): Promise<number> {
+  const { perplexity: dense } = await perplexity(model, firstWindows(windows, threads), { engine, threads });
   const { vocabularySize } = model.config;
-  if (dense < vocabularySize) return;
+  if (dense < vocabularySize) return dense;
   throw new DoubleSparseError(
     'verification-failed',
     `the dense model has perplexity ${dense.toPrecision(4)} on the calibration text: no better than guessing among its ${vocabularySize} tokens`,
@@ -27,4 +27,9 @@ export async function checkDenseModel(
       hint: 'the checkpoint is damaged, or its tokenizer belongs to another model; try dsf eval, and download it again',
     },
   );
+}
+
+/** As many windows as are computed at one time. */
+export function firstWindows(windows: TokenWindows, threads: number): TokenWindows {
+  return { ...windows, windows: windows.windows.slice(0, threads) };
 }

@@ -4,11 +4,13 @@ import { z } from 'zod';
 import type { LoadedWindows } from '../calibration/load-windows.js';
 import { type PerplexityOptions, type PerplexityResult, perplexity } from '../evaluation/perplexity.js';
 import { type MethodName, methodNames } from '../factorization/registry.js';
+import { chooseEngine } from '../linalg/engines/select.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import { compressModel } from './compress-model.js';
 import { type CompressOptions, compressOptionsSchema } from './compress-options.js';
 import type { CompressionEvent } from './compression-event.js';
+import { planCompression } from './compression-plan.js';
 
 const { method: _method, sparsity: _sparsity, ...shared } = compressOptionsSchema.shape;
 
@@ -19,7 +21,7 @@ export const compareOptionsSchema = z.object({
     .min(1)
     .default(['double-sparse', 'admm', 'sparsegpt', 'wanda', 'magnitude'])
     .describe(`methods, separated by commas: ${methodNames.join(', ')}`),
-  sparsities: z.array(z.coerce.number().min(0).lt(1)).min(1).default([0.5]).describe('sparsities, separated by commas'),
+  sparsities: z.array(z.number().min(0).lt(1)).min(1).default([0.5]).describe('sparsities, separated by commas'),
   ...shared,
   windows: z.int().min(1).optional().describe('evaluation windows from the start of the text (default: all)'),
 });
@@ -31,6 +33,7 @@ export interface ComparisonRow {
   readonly sparsity: number;
   readonly perplexity: number;
   readonly standardError: number;
+  /** Of all linear layers, those kept dense included; likewise the nonzeros. */
   readonly linearBytes: number;
   readonly nonzeros: number;
   readonly seconds: number;
@@ -80,7 +83,10 @@ export async function compareModels(
   report: (event: ComparisonEvent) => void = () => {},
 ): Promise<Comparison> {
   const { methods, sparsities, windows: _windows, ...common } = options;
-  const settings: PerplexityOptions = options.threads === undefined ? {} : { threads: options.threads };
+  const engine = chooseEngine(options.engine);
+  const settings: PerplexityOptions = { engine, ...(options.threads !== undefined && { threads: options.threads }) };
+  // What cannot be planned fails before the first run.
+  for (const method of methods) planCompression(model, { ...common, method, sparsity: 0 });
   const dense = denseRow(model, await perplexity(model, evaluation, settings));
   report({ kind: 'dense', row: dense });
   const rows: ComparisonRow[] = [];
@@ -92,7 +98,10 @@ export async function compareModels(
         report({ kind: 'run', method, sparsity, event }),
       );
       const result = await evaluate(out, evaluation, settings);
-      const { linearBytes, nonzeros, seconds, factorizationSeconds } = run;
+      const { seconds, factorizationSeconds } = run;
+      const keptDense = dense.linearWeights - run.plan.targetedEntries;
+      const linearBytes = run.linearBytes + 2 * keptDense;
+      const nonzeros = run.nonzeros + keptDense;
       const { perplexity: value, standardError } = result;
       const row = {
         method,

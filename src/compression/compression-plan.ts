@@ -11,6 +11,7 @@ import {
   type LinearGroup,
   type LinearName,
   linearGroups,
+  linearNames,
   linearShape,
 } from '../models/llama/tensors.js';
 import type { CompressOptions } from './compress-options.js';
@@ -81,6 +82,7 @@ export function planCompression(model: LlamaModel, options: CompressOptions): Co
       }
     }
   }
+  refuseIdlePatterns(options, config.layers);
   if (units.length === 0) {
     throw new DoubleSparseError('option-out-of-range', 'include and exclude leave no matrix to compress', {
       data: { include: options.include, exclude: options.exclude },
@@ -101,6 +103,18 @@ export function planCompression(model: LlamaModel, options: CompressOptions): Co
       .reduce((sum, { rows, columns }) => sum + rows * columns, 0),
     allEntries: [...checkpoint.tensors.values()].reduce((sum, { shape }) => sum + entries(shape), 0),
   };
+}
+
+/** A pattern without any match is a slip of the pen: what it was meant for would be treated otherwise, unnoticed. */
+function refuseIdlePatterns({ include, exclude }: CompressOptions, layers: number): void {
+  const names = Array.from({ length: layers }, (_, block) => linearNames.map((module) => blockTensor(block, module)));
+  for (const pattern of [...include, ...exclude]) {
+    if (names.flat().some(namePattern(pattern))) continue;
+    throw new DoubleSparseError('option-out-of-range', `the pattern ${pattern} matches no linear layer`, {
+      data: { pattern },
+      hint: 'dsf inspect MODEL lists the names; * stands for any characters',
+    });
+  }
 }
 
 /** `--fixed-mask` is a variant of the method, not a method of its own. */

@@ -1,16 +1,17 @@
 import { availableParallelism } from 'node:os';
+import { nonzeroBudget } from '../factorization/measure.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { groupInputSize, linearGroups } from '../models/llama/tensors.js';
 import { blockBytes } from '../models/llama/weights.js';
 import type { CompressOptions } from './compress-options.js';
-import { type CompressionPlan, planCompression } from './compression-plan.js';
+import { type CompressionPlan, type PlannedUnit, planCompression } from './compression-plan.js';
 
 /** What a run would do and need, estimated from headers. */
 export interface DryRun extends CompressionPlan {
   readonly sparsity: number;
   /** Nonzeros that all compressed weights together may keep. */
   readonly budget: number;
-  /** Values at two bytes and bitmasks; exact but for the split between factors. */
+  /** Values at two bytes and bitmasks; the masks of low-rank, dictionary and block-diagonal factors are not known yet. */
   readonly estimatedLinearBytes: number;
   /** The same weights dense at two bytes. */
   readonly denseLinearBytes: number;
@@ -20,19 +21,22 @@ export interface DryRun extends CompressionPlan {
 /** Node, its threads, and the engine's buffers. */
 const baseMemoryBytes = 350e6;
 
+/** Nonzeros that a unit may keep: those of its members. */
+export function unitBudget({ members }: PlannedUnit, sparsity: number): number {
+  return members.reduce((sum, { rows, columns }) => sum + nonzeroBudget(rows * columns, sparsity), 0);
+}
+
 export function dryRun(model: LlamaModel, options: CompressOptions): DryRun {
   const plan = planCompression(model, options);
   const { config } = model;
   let [budget, masks, largest] = [0, 0, 0];
-  for (const { members } of plan.units) {
+  for (const unit of plan.units) {
+    const { members } = unit;
     const rows = members.reduce((sum, member) => sum + member.rows, 0);
     const columns = members[0]?.columns ?? 0;
-    budget += members.reduce(
-      (sum, member) => sum + Math.floor((1 - options.sparsity) * member.rows * member.columns),
-      0,
-    );
+    budget += unitBudget(unit, options.sparsity);
     const inner = Math.min(rows, columns);
-    masks += (rows * inner + inner * columns) / 8;
+    masks += (plan.method.startsWith('double-sparse') ? rows * inner + inner * columns : rows * columns) / 8;
     largest = Math.max(largest, 9 * rows * columns * 4 + 4 * columns * columns * 4);
   }
   const threads = options.threads ?? availableParallelism();

@@ -1,5 +1,5 @@
 import { Piscina } from 'piscina';
-import { receivedError } from '../errors.js';
+import { postedError, receivedError } from '../errors.js';
 import type { EngineChoice } from '../linalg/engines/select.js';
 import type { MatrixJob, MemberResult } from './matrix-job.js';
 import type { WorkerAnswer } from './matrix-worker.js';
@@ -33,8 +33,8 @@ export class MatrixPool {
   /**
    * @throws DoubleSparseError of the job, or `worker-failed` if its thread died.
    */
-  async run(job: MatrixJob, signal?: AbortSignal): Promise<MemberResult[]> {
-    const answer = await this.#pool.run(job, signal ? { signal } : {});
+  async run(job: MatrixJob): Promise<MemberResult[]> {
+    const answer = await this.#pool.run(job).catch((cause: unknown) => ({ error: postedError(cause) }));
     if ('results' in answer) return answer.results;
     throw receivedError(answer.error);
   }

@@ -11,7 +11,7 @@ import { type Fingerprint, storedFingerprint } from './run-folder.js';
 /** Version of everything that decides a run's bytes; another one does not go on with its products. */
 const runVersion = 1;
 
-/** Everything that a run's bytes depend on. @param parallelism workers and BLAS threads: sums are formed by them. */
+/** Everything that a run's bytes depend on. @param parallelism workers and BLAS threads of both pools: sums are formed by them. */
 export function fingerprintOf(
   model: LlamaModel,
   windows: TokenWindows,
@@ -24,7 +24,8 @@ export function fingerprintOf(
   const tensors = [...checkpoint.tensors.values()].map(({ name, shape, dtype, bytes }) => [name, shape, dtype, bytes]);
   const hash = createHash('sha256').update(JSON.stringify([checkpoint.config, tensors]));
   // Headers alone would not tell a fine-tuned model from its base.
-  for (const name of [finalNormName, plan.units[0]?.members[0]?.weight ?? '']) {
+  const [first, last] = [plan.units[0], plan.units.at(-1)].map((unit) => unit?.members[0]?.weight ?? finalNormName);
+  for (const name of [finalNormName, first as string, last as string]) {
     const { data } = checkpoint.read(name);
     hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }

@@ -1,4 +1,14 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DoubleSparseError } from '../errors.js';
 import { writeError, writeFileAtomically } from '../formats/atomic-file.js';
@@ -12,12 +22,13 @@ const held = new Set<string>();
 
 const runFile = 'run.json';
 const lockFile = 'lock';
+const outputFile = 'output';
 const eventsFile = 'events.ndjson';
 
 /**
  * The folder of an unfinished run: run.json (fingerprint), a file for each finished product, hidden states behind the
- * last finished block, events.ndjson. Every file is whole or absent, so a run can be killed anywhere. One process at a
- * time: `lock` holds its id.
+ * last finished block, events.ndjson. Every file but the last is whole or absent, so a run can be killed anywhere. One
+ * process at a time: `lock` holds its id.
  */
 export class RunFolder {
   readonly path: string;
@@ -50,9 +61,12 @@ export class RunFolder {
           },
         );
       }
-      if (differences.length > 0) this.#clear();
       this.resumed = stored !== undefined && differences.length === 0;
-      if (!this.resumed) writeFileAtomically(join(path, runFile), `${JSON.stringify(fingerprint, undefined, 2)}\n`);
+      if (!this.resumed) {
+        // run.json goes last and comes first: products are never taken for those of other settings.
+        this.#clear();
+        writeFileAtomically(join(path, runFile), `${JSON.stringify(fingerprint, undefined, 2)}\n`);
+      }
     } catch (error) {
       this.close();
       throw error;
@@ -77,10 +91,29 @@ export class RunFolder {
     }
   }
 
+  /** As {@link log}; the failure itself matters more than that it could not be noted. */
+  logFailure(error: unknown): void {
+    try {
+      this.log({ event: 'failed', message: error instanceof Error ? error.message : String(error) });
+    } catch {
+      // A full disk, most likely: what failed says so.
+    }
+  }
+
+  /** Did this run begin to put its result in place? What is there then is its own. */
+  get ownsOutput(): boolean {
+    return existsSync(join(this.path, outputFile));
+  }
+
+  /** See {@link ownsOutput}. */
+  claimOutput(): void {
+    writeFileAtomically(join(this.path, outputFile), '');
+  }
+
   /** Gives the folder free; what is in it stays. */
   close(): void {
-    held.delete(resolve(this.path));
-    rmSync(join(this.path, lockFile), { force: true });
+    if (!held.delete(resolve(this.path))) return;
+    if (ownerOf(join(this.path, lockFile)) === process.pid) rmSync(join(this.path, lockFile), { force: true });
   }
 
   /** Removes the folder of a finished run. */
@@ -88,36 +121,66 @@ export class RunFolder {
     rmSync(this.path, { recursive: true, force: true });
   }
 
+  /** A hard link appears with its content, or not at all. */
   #lock(): void {
     const path = join(this.path, lockFile);
-    for (let attempt = 0; attempt < 2; attempt++) {
-      try {
-        writeFileSync(path, String(process.pid), { flag: 'wx' });
-        held.add(resolve(this.path));
-        return;
-      } catch (cause) {
-        if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw writeError(path, cause);
+    const own = `${path}.${process.pid}`;
+    try {
+      writeFileSync(own, String(process.pid));
+      for (let attempt = 0; attempt < 2; attempt++) {
+        try {
+          linkSync(own, path);
+          held.add(resolve(this.path));
+          return;
+        } catch (cause) {
+          if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw writeError(path, cause);
+        }
+        this.#refuseIfAlive(path);
+        this.#takeAway(path, own);
       }
-      const owner = Number(readFileSync(path, 'utf8'));
-      const alive = owner === process.pid ? held.has(resolve(this.path)) : isAlive(owner);
-      if (alive) {
-        throw new DoubleSparseError('run-in-use', `${this.path} is in use by process ${owner}`, {
-          data: { path: this.path, process: owner },
-          hint: `wait for it to end; if it is no run of dsf, delete ${path}`,
-        });
-      }
-      rmSync(path, { force: true });
+    } catch (cause) {
+      throw cause instanceof DoubleSparseError ? cause : writeError(path, cause);
+    } finally {
+      rmSync(own, { force: true });
     }
-    throw new DoubleSparseError('run-in-use', `${this.path} was taken by another process`, {
-      data: { path: this.path },
+    const data = { path: this.path };
+    throw new DoubleSparseError('run-in-use', `${this.path} was taken by another process`, { data });
+  }
+
+  #refuseIfAlive(path: string): void {
+    const owner = ownerOf(path);
+    if (owner === undefined) return;
+    const alive = owner === process.pid ? held.has(resolve(this.path)) : isAlive(owner);
+    if (!alive) return;
+    throw new DoubleSparseError('run-in-use', `${this.path} is in use by process ${owner}`, {
+      data: { path: this.path, process: owner },
+      hint: `wait for it to end; if it is no run of dsf, delete ${path}`,
     });
   }
 
+  /** Of two processes that see a dead owner one gets its lock away; the other finds a new one. */
+  #takeAway(path: string, own: string): void {
+    try {
+      renameSync(path, `${own}.dead`);
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw cause;
+    }
+    rmSync(`${own}.dead`, { force: true });
+  }
+
   #clear(): void {
-    this.close();
-    rmSync(this.path, { recursive: true, force: true });
-    mkdirSync(this.path, { recursive: true });
-    this.#lock();
+    const names = readdirSync(this.path).filter((name) => name !== lockFile && name !== runFile);
+    for (const name of [...names, runFile]) rmSync(join(this.path, name), { recursive: true, force: true });
+  }
+}
+
+/** The process that a lock names, if there is one. */
+function ownerOf(path: string): number | undefined {
+  try {
+    return Number(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { DoubleSparseError } from '../errors.js';
 import type { FactorizationMetrics, FactorizationOptions } from '../factorization/factorization.js';
 import type { MethodName } from '../factorization/registry.js';
 import { chooseEngine, type EngineChoice } from '../linalg/engines/select.js';
@@ -46,7 +47,7 @@ function groupLayers(layers: readonly Layer[], method: MethodName): Layer[][] {
 }
 
 /**
- * Runs every method on every layer, in worker threads, the longest jobs first.
+ * Runs every method on every layer, in worker threads, the longest jobs of a method first.
  * @throws DoubleSparseError of the first job that fails.
  */
 export async function runLayers(
@@ -57,6 +58,7 @@ export async function runLayers(
   const start = performance.now();
   const engine = chooseEngine(options.engine);
   const { sparsity, effort, seed } = options;
+  refuseDuplicates(layers);
   const results = new Map(layers.map(({ name }) => [name, {} as Partial<Record<MethodName, FactorizationMetrics>>]));
   const jobs = options.methods.flatMap((method) => jobsOf(layers, method, { sparsity, effort, seed }));
   const pool = new MatrixPool({
@@ -88,6 +90,16 @@ export async function runLayers(
     blasThreads: pool.blasThreads,
     seconds: (performance.now() - start) / 1000,
   };
+}
+
+function refuseDuplicates(layers: readonly Layer[]): void {
+  const names = layers.map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice === undefined) return;
+  throw new DoubleSparseError('option-out-of-range', `the layer ${twice} is there twice`, {
+    data: { name: twice },
+    hint: 'give one file at a time, or rename it in one of them',
+  });
 }
 
 function jobsOf(layers: readonly Layer[], method: MethodName, options: FactorizationOptions): MatrixJob[] {

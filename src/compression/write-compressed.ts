@@ -1,7 +1,10 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { DoubleSparseError } from '../errors.js';
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import { unpackFactor } from '../formats/container/packed-factor.js';
 import { ContainerWriter, planProduct } from '../formats/container/writer.js';
+import type { Matrix } from '../linalg/matrix.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import type { CompressOptions } from './compress-options.js';
 import type { CompressionPlan, PlannedUnit } from './compression-plan.js';
@@ -53,16 +56,24 @@ export async function writeCompressedModel(
   const planned = plan.units.map((unit) => planProduct(unit.name, finished(unit).factors, unit.members, unit.dtype));
   const { sparsity, effort, seed, sequential } = options;
   const settings = { method: plan.method, sparsity, effort, seed, sequential, calibration };
-  const writer = new ContainerWriter(out, model.checkpoint, planned, { settings, replace: options.force });
+  const replace = options.force || folder.ownsOutput;
+  const writer = new ContainerWriter(out, model.checkpoint, planned, { settings, replace });
   try {
     for (const unit of plan.units) writer.writeProduct(unit.name, finished(unit).factors);
+    folder.claimOutput();
     writer.finish();
   } catch (error) {
     writer.abort();
     throw error;
   }
   folder.log({ event: 'written', out });
-  return verify(plan, out, finished);
+  try {
+    return verify(plan, out, finished);
+  } catch (error) {
+    // Without config.json nobody takes it for a model.
+    rmSync(join(out, 'config.json'), { force: true });
+    throw error;
+  }
 }
 
 function verify(plan: CompressionPlan, out: string, finished: (unit: PlannedUnit) => FinishedProduct): VerifiedModel {
@@ -72,16 +83,14 @@ function verify(plan: CompressionPlan, out: string, finished: (unit: PlannedUnit
     for (const unit of plan.units) {
       const { factors, metrics } = finished(unit);
       const read = written.readProduct(unit.name).map((factor) => unpackFactor(factor));
-      for (const [index, factor] of factors.entries()) {
-        const same = read[index]?.data.every((value, i) => value === factor.data[i]);
-        if (!same) throw failed(out, unit.name, `factor ${index} was written differently from how it was computed`);
+      if (read.length !== factors.length || !factors.every((factor, index) => sameMatrix(factor, read[index]))) {
+        throw failed(out, unit.name, 'it was written differently from how it was computed');
       }
-      for (const each of Object.values(metrics)) {
-        nonzeros += each.nonzeros;
-        budget += each.budget;
-      }
-      if (Object.values(metrics).some((each) => each.nonzeros > each.budget))
-        throw failed(out, unit.name, 'it exceeds its budget');
+      const stored = written.products.get(unit.name)?.counts.reduce((sum, count) => sum + count, 0) ?? 0;
+      const allowed = Object.values(metrics).reduce((sum, each) => sum + each.budget, 0);
+      if (stored > allowed) throw failed(out, unit.name, `it has ${stored} nonzeros, ${allowed} were allowed`);
+      nonzeros += stored;
+      budget += allowed;
     }
     const sum = (of: 'bytes' | 'denseBytes'): number =>
       [...written.compression.values()].reduce((total, each) => total + each[of], 0);
@@ -89,6 +98,11 @@ function verify(plan: CompressionPlan, out: string, finished: (unit: PlannedUnit
   } finally {
     written.close();
   }
+}
+
+function sameMatrix(expected: Matrix, actual: Matrix | undefined): boolean {
+  if (actual?.rows !== expected.rows || actual.columns !== expected.columns) return false;
+  return actual.data.every((value, i) => value === expected.data[i]);
 }
 
 function failed(out: string, product: string, problem: string): DoubleSparseError {

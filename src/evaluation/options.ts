@@ -6,4 +6,3 @@ export const evaluationOptionsSchema = z.object({
   windows: z.int().min(1).optional().describe('windows from the start of the text (default: all that it fills)'),
   bos: z.boolean().default(false).describe('start every window with the beginning-of-sequence token'),
 });
-export type EvaluationOptions = z.output<typeof evaluationOptionsSchema>;

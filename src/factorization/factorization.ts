@@ -19,7 +19,7 @@ export interface FactorizationOptions {
 export interface FactorizationMetrics {
   /** tr((W - V) H (W - V)^T) / tr(W H W^T), V the product of the factors; 0 / 0 is 0. */
   relativeError: number;
-  /** Nonzeros that must be stored: of all factors together, free positions (fixed masks) included. */
+  /** Nonzeros of all factors together. */
   nonzeros: number;
   /** Nonzeros allowed: floor((1 - sparsity) * out * in), or the option of that name. */
   budget: number;

@@ -3,10 +3,10 @@ import { countNonzeros, type Matrix } from '../linalg/matrix.js';
 import type { Factorization, FactorizationOptions } from './factorization.js';
 import { relativeLayerError } from './layer-error.js';
 
-/** Nonzeros allowed to all factors of an out x in weight together. */
-export function nonzeroBudget(weight: Matrix, sparsity: number): number {
+/** Nonzeros allowed to all factors together of a weight with so many entries. */
+export function nonzeroBudget(entries: number, sparsity: number): number {
   // The tiny addend keeps 0.3 * 10 from becoming 2.
-  return Math.floor((1 - sparsity) * weight.rows * weight.columns + 1e-6);
+  return Math.floor((1 - sparsity) * entries + 1e-6);
 }
 
 /** What a method hands to {@link measured}. */
@@ -14,8 +14,6 @@ export interface Solution {
   factors: readonly Matrix[];
   /** See FactorizationMetrics.damping. Default 0. */
   damping?: number;
-  /** Stored nonzeros where counting the factors' nonzeros does not tell (fixed masks). */
-  nonzeros?: number;
 }
 
 /**
@@ -33,11 +31,11 @@ export function measured(
 ): Factorization {
   const start = performance.now();
   const before = compute.products;
-  const budget = options.budget ?? nonzeroBudget(weight, options.sparsity);
+  const budget = options.budget ?? nonzeroBudget(weight.rows * weight.columns, options.sparsity);
   return compute.scope(() => {
     const localWeight = adopt ? compute.arena.adopt(weight) : weight;
     const localGram = adopt ? compute.arena.adopt(gram) : gram;
-    const { damping = 0, nonzeros, factors } = solve(localWeight, localGram, budget);
+    const { damping = 0, factors } = solve(localWeight, localGram, budget);
     const relativeError = relativeLayerError(localWeight, localGram, factors, compute);
     const copies = factors.map((factor) => ({ ...factor, data: new Float32Array(factor.data) }));
     const after = compute.products;
@@ -45,7 +43,7 @@ export function measured(
       factors: copies,
       metrics: {
         relativeError,
-        nonzeros: nonzeros ?? copies.reduce((sum, factor) => sum + countNonzeros(factor), 0),
+        nonzeros: copies.reduce((sum, factor) => sum + countNonzeros(factor), 0),
         budget,
         seconds: (performance.now() - start) / 1000,
         productSeconds: after.seconds - before.seconds,

@@ -1,7 +1,7 @@
 import type { CompressionResult } from '../compression/compress-model.js';
 import type { CompressionEvent } from '../compression/compression-event.js';
 import type { PlannedUnit } from '../compression/compression-plan.js';
-import type { DryRun } from '../compression/dry-run.js';
+import { type DryRun, unitBudget } from '../compression/dry-run.js';
 import { formatBytes, formatError, formatSeconds, renderTable } from './table.js';
 
 /** One line for a finished product: each member's share, then what they have in common. */
@@ -22,7 +22,7 @@ export function productLine({
     `nnz ${((100 * sum('nonzeros')) / entries).toFixed(1)} %`,
     `error ${errors}`,
     formatSeconds(sum('seconds')),
-    ...(damping > 0 ? [`damping raised by ${damping}`] : []),
+    ...(damping > 0 ? [`damping raised by ${damping.toPrecision(1)}`] : []),
     ...(eta === undefined ? [] : [`eta ${formatSeconds(eta)}`]),
   ].join('  ');
 }
@@ -44,16 +44,19 @@ export function compressionSummary(result: CompressionResult, out: string, model
     `linear layers: ${formatBytes(denseLinearBytes)} -> ${formatBytes(linearBytes)} (${percent(linearBytes, denseLinearBytes)}), ${((8 * linearBytes) / plan.targetedEntries).toFixed(2)} bits per weight`,
     `nonzeros: ${nonzeros} of ${budget} allowed, ${percent(nonzeros, plan.targetedEntries)} of the compressed weights; with what is kept dense ${percent(nonzeros + keptEntries, plan.allEntries)} of the model`,
     `kept dense: ${[...reasons].map(([reason, count]) => `${count} ${reason}`).join(', ')}`,
-    `verified: read back bit for bit, every count within its budget`,
+    'verified: read back bit for bit, every count within its budget',
+    `outputs on calibration windows: perplexity ${result.denseOutput.toFixed(3)} dense, ${result.compressedOutput.toFixed(3)} read back`,
     `${formatSeconds(result.seconds)} (factorisation ${formatSeconds(result.factorizationSeconds)}), ${result.workers} workers x ${result.blasThreads} threads, ${result.engine}; peak memory ${formatBytes(result.peakMemoryBytes)}`,
   ].join('\n');
 }
 
 export function dryRunTable(plan: DryRun): string {
-  const rows = plan.units.map((unit) => {
-    const entries = unit.members.reduce((sum, { rows: out, columns }) => sum + out * columns, 0);
-    return [unit.name, shapeOf(unit), plan.method, String(Math.floor((1 - plan.sparsity) * entries))];
-  });
+  const rows = plan.units.map((unit) => [
+    unit.name,
+    shapeOf(unit),
+    plan.method,
+    String(unitBudget(unit, plan.sparsity)),
+  ]);
   const kept = plan.kept.map(({ name, reason }) => [name, '', 'kept', reason]);
   return [
     renderTable(['matrix', 'shape', 'method', 'nonzeros'], [...rows, ...kept]),

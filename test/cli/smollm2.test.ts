@@ -34,7 +34,7 @@ describe.skipIf(reason)('SmolLM2-135M-Instruct', () => {
     'fast',
   ];
 
-  it('is compressed, killed, resumed and evaluated', { timeout: 1_500_000 }, async () => {
+  it('is compressed, killed, resumed and evaluated', { timeout: 900_000 }, async () => {
     const killed = await new Promise<string | null>((resolve) => {
       const child = startDsf(...command);
       child.stderr?.on('data', (data: Buffer) => {

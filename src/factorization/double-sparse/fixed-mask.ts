@@ -10,8 +10,8 @@ export function fixedMaskShare(rows: number, columns: number): SquareShare {
 
 /**
  * The support of a fixed square factor: the identity and random positions, `count` in all, ones in a k x k matrix of
- * the arena. Depends on seed, k and count alone, so that all layers of one shape share it and its positions cost
- * nothing to store. With a count below k it is the leading part of the identity.
+ * the arena. Depends on seed, k and count alone, so that all layers of one shape share it. (The container
+ * stores it with each layer all the same.) With a count below k it is the leading part of the identity.
  */
 export function fixedMask(k: number, count: number, seed: number, compute: Compute): Matrix {
   const mask = compute.matrix(k, k);

@@ -30,10 +30,10 @@ export const schedules: Readonly<Record<Effort, DoubleSparseSchedule>> = {
     finalRefit: { rounds: 0, steps: 0 },
   },
   default: {
-    outerIterations: 40,
+    outerIterations: 28,
     refit: { rounds: 1, steps: 4 },
-    swap: { rounds: 4, fraction: 0.03, steps: 8 },
-    finalRefit: { rounds: 1, steps: 6 },
+    swap: { rounds: 3, fraction: 0.03, steps: 6 },
+    finalRefit: { rounds: 1, steps: 5 },
   },
   max: {
     outerIterations: 160,

@@ -11,7 +11,7 @@ import { doubleSparse } from './double-sparse.js';
  * nonzeros go to the member where they lower the sum of the (absolute) layer errors most.
  * @param weights out_i x in. @param gram in x in.
  * @returns for each member factors [A_i, B] (B the same object in all) and metrics. The nonzeros of B are charged to the
- *   members so that each is charged its own budget; seconds and operations by rows.
+ *   members that have room in their own budgets; seconds and operations by rows.
  */
 export function factorizeStacked(
   weights: readonly Matrix[],
@@ -31,7 +31,7 @@ export function factorizeStacked(
       stacked.data.set(weight.data, filled);
       filled += weight.data.length;
     }
-    const budgets = weights.map((weight) => nonzeroBudget(weight, options.sparsity));
+    const budgets = weights.map((weight) => nonzeroBudget(weight.data.length, options.sparsity));
     // Each member's budget is rounded down: their sum may be less than that of the whole.
     const budget = budgets.reduce((sum, each) => sum + each, 0);
     const { factors, metrics } = doubleSparse(stacked, h, { ...options, budget }, compute);

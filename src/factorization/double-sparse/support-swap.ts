@@ -15,7 +15,7 @@ export interface SupportSwapOptions {
  * A search over supports under the full Gram matrix, after the alternation has chosen them under its diagonal: each
  * round drops a factor's weakest nonzeros (least x^2 d, d the curvature: what the error rises by if nothing else
  * moves), admits as many absent ones of largest promise (g^2 / d, g the gradient: what it falls by), and refits by
- * conjugate gradients; A first, then B. The numbers of nonzeros stay. Changes the factors in place.
+ * conjugate gradients; A first, then B. The numbers of nonzeros never rise. Changes the factors in place.
  */
 export function swapSupports(
   layer: FactoredLayer,

@@ -77,10 +77,7 @@ export class ContainerWriter {
    */
   constructor(folder: string, source: Checkpoint, products: readonly PlannedProduct[], options: ContainerOptions = {}) {
     if (source.format === 'double-sparse') {
-      throw new DoubleSparseError('option-out-of-range', `${source.path} is compressed already`, {
-        data: { path: source.path },
-        hint: 'compress the dense model',
-      });
+      throw compressedAlready(source);
     }
     this.#source = source;
     this.#settings = options.settings ?? {};
@@ -185,6 +182,13 @@ const factorNames = ['A', 'B'] as const;
 
 function planError(problem: string): DoubleSparseError {
   return new DoubleSparseError('option-out-of-range', problem);
+}
+
+export function compressedAlready({ path }: Checkpoint): DoubleSparseError {
+  return new DoubleSparseError('option-out-of-range', `${path} is compressed already`, {
+    data: { path },
+    hint: 'compress the dense model',
+  });
 }
 
 function plainCopy(list: readonly object[]): object[] {

@@ -1,6 +1,6 @@
 import { Piscina } from 'piscina';
 import { meanCrossGram, meanGram } from '../../calibration/gram.js';
-import { DoubleSparseError, receivedError } from '../../errors.js';
+import { type DoubleSparseError, postedError, receivedError } from '../../errors.js';
 import type { EngineChoice } from '../../linalg/engines/select.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { sharedZeros } from '../../linalg/shared-matrix.js';
@@ -172,9 +172,7 @@ export class ForwardPool {
   /** Books the times of a finished job, or returns its error. */
   #take(answer: PromiseSettledResult<ForwardAnswer>): DoubleSparseError[] {
     if (answer.status === 'rejected') {
-      const cause: unknown = answer.reason;
-      const message = cause instanceof Error ? cause.message : String(cause);
-      return [new DoubleSparseError('worker-failed', `a worker thread failed: ${message}`, { cause })];
+      return [receivedError(postedError(answer.reason))];
     }
     if ('error' in answer.value) {
       return [receivedError(answer.value.error)];

@@ -1,0 +1,24 @@
+import type { LoadedWindows } from '../calibration/load-windows.js';
+import { chooseEngine, engineFailures } from '../linalg/engines/select.js';
+import { say } from './terminal.js';
+
+/** Says what the machine lacks where that made `auto` take a slower engine. */
+export function noticeEngine(requested: Parameters<typeof chooseEngine>[0]): void {
+  const { name } = chooseEngine(requested);
+  const native = engineFailures().get('native');
+  if (requested === 'auto' && name !== 'native' && native) {
+    say(`engine ${name}: ${native.message}; dsf doctor tells more`);
+  }
+}
+
+/** Says what is special about windows of a text. */
+export function noticeWindows({ overlap, truncated }: LoadedWindows, name: string): void {
+  if (overlap) say(`the ${name} text is short for so many windows: some of them overlap`);
+  if (truncated) say(`the ${name} text is longer than what is read at most: only its beginning was used`);
+}
+
+/** The context may be shorter than the windows that were asked for. */
+export function cappedSeqLen(asked: number, context: number): number {
+  if (context < asked) say(`windows of ${context} tokens: the model's context`);
+  return Math.min(asked, context);
+}
