@@ -68,6 +68,27 @@ describe('an interrupted run', () => {
     300_000,
   );
 
+  it('killed at any moment, writing and verifying included, ends with the same bytes', async () => {
+    const whole = join(folder, 'whole-block');
+    const broken = join(folder, 'any-moment');
+    const random = seededRandom(11);
+    let outcome = 'killed';
+    // Each try gets a little further; the last ones fall into the end of the run.
+    for (let attempt = 0; outcome === 'killed' && attempt < 12; attempt++) {
+      const child = startDsf(...compress(broken));
+      const timer = setTimeout(() => child.kill('SIGKILL'), 800 + 400 * attempt + 600 * random());
+      const { code, signal } = await new Promise<{ code: number | null; signal: string | null }>((resolve) =>
+        child.on('exit', (code, signal) => resolve({ code, signal })),
+      );
+      clearTimeout(timer);
+      outcome = signal === 'SIGKILL' ? 'killed' : `exit code ${code}`;
+    }
+    if (outcome === 'killed') expect(dsf(...compress(broken)).status).toBe(0);
+    else expect(outcome).toBe('exit code 0');
+    expect(hashes(broken)).toEqual(hashes(whole));
+    expect(existsSync(`${broken}.run`)).toBe(false);
+  }, 300_000);
+
   it('is not continued with other settings, and says which', async () => {
     const out = join(folder, 'other');
     await killAfter(1, out);
@@ -101,5 +122,6 @@ describe('an interrupted run', () => {
     expect(refused.stderr).toContain(victim);
     rmSync(victim);
     expect(dsf(...compress(out)).status).toBe(0);
+    expect(hashes(out)).toEqual(hashes(join(folder, 'whole-block')));
   }, 120_000);
 });
