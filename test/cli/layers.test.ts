@@ -85,7 +85,17 @@ describe('dsf layers', () => {
   it('gives the same numbers for the same seed, engine and threads', () => {
     const path = writeLayer(join(folder, 'c.safetensors'));
     const runs = [0, 1].map(() =>
-      dsf('layers', path, '--methods', 'double-sparse,double-sparse-fixed-mask', '--seed', '5', '--json'),
+      dsf(
+        'layers',
+        path,
+        '--methods',
+        'double-sparse,double-sparse-fixed-mask',
+        '--seed',
+        '5',
+        '--engine',
+        'wasm',
+        '--json',
+      ),
     );
     const [first, second] = runs.map(({ stdout }) =>
       (JSON.parse(stdout) as Output).layers.map(({ methods }) =>
