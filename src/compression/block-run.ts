@@ -89,7 +89,8 @@ export class BlockRun {
    */
   async #restore(buffer: BlockWeights): Promise<number> {
     const { model, plan, folder, windows } = this.#parts;
-    const isFinished = (unit: PlannedUnit): boolean => this.product(unit) !== undefined;
+    // Files are whole or absent; each is read once, where it is needed.
+    const isFinished = ({ name }: PlannedUnit): boolean => existsSync(folder.productPath(name));
     let finished = 0;
     while (finished < model.config.layers && plan.units.filter(({ block }) => block === finished).every(isFinished))
       finished++;
@@ -108,7 +109,7 @@ export class BlockRun {
     for (const unit of plan.units)
       if (unit.block < finished) this.#book(unit, this.product(unit) as FinishedProduct, true);
     if (folder.resumed) {
-      const there = plan.units.filter(({ name }) => existsSync(folder.productPath(name))).length;
+      const there = plan.units.filter(isFinished).length;
       this.#parts.report({ kind: 'resumed', finished: there, total: plan.units.length });
     }
     return finished;

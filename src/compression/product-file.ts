@@ -3,10 +3,11 @@ import { DoubleSparseError } from '../errors.js';
 import type { FactorizationMetrics } from '../factorization/factorization.js';
 import { describeProducts, factorTensors, metadataKey, storedProducts } from '../formats/container/description.js';
 import { maskStride, type PackedFactor, packFactor, unpackFactor } from '../formats/container/packed-factor.js';
+import { planProduct } from '../formats/container/writer.js';
 import { bytesPerFloat } from '../formats/dtype.js';
 import { SafetensorsFile } from '../formats/safetensors/reader.js';
 import { SafetensorsWriter } from '../formats/safetensors/writer.js';
-import { countNonzeros, type Matrix, rowsOf } from '../linalg/matrix.js';
+import type { Matrix } from '../linalg/matrix.js';
 import type { PlannedUnit } from './compression-plan.js';
 
 /** A finished product: its whole factors in stored precision, and the metrics of each member. */
@@ -26,12 +27,8 @@ const factorNames = ['A', 'B'] as const;
  */
 export function writeProductFile(path: string, unit: PlannedUnit, { factors, metrics }: FinishedProduct): void {
   const packed = factors.map((factor) => packFactor(factor, unit.dtype, unit.name));
-  let row = 0;
-  const members = unit.members.map(({ weight, rows }) => {
-    const values = countNonzeros(rowsOf(factors[0] as Matrix, row, rows));
-    row += rows;
-    return { weight, rows, values };
-  });
+  const plan = planProduct(unit.name, factors, unit.members);
+  const members = plan.members.map(({ weight, rows, nonzeros }) => ({ weight, rows, values: nonzeros }));
   const description = {
     name: unit.name,
     factors: packed.map(({ rows, columns }, index) => ({ name: factorNames[index]!, shape: [rows, columns] as const })),

@@ -1,5 +1,5 @@
 import { DoubleSparseError } from '../../errors.js';
-import type { Matrix } from '../../linalg/matrix.js';
+import { type Matrix, zeros } from '../../linalg/matrix.js';
 import type { Checkpoint, CheckpointTensor, TokenizerFiles } from '../checkpoint.js';
 import { bytesPerFloat } from '../dtype.js';
 import { SafetensorsCheckpoint } from '../safetensors/checkpoint.js';
@@ -58,7 +58,7 @@ export class CompressedCheckpoint implements Checkpoint {
   }
 
   /** A kept tensor, or the product A·B (A alone for a pruned weight) of a compressed one, expanded. */
-  read(name: string, allocate: (rows: number, columns: number) => Matrix = allocateOnHeap): Matrix {
+  read(name: string, allocate: (rows: number, columns: number) => Matrix = zeros): Matrix {
     const member = this.#members.get(name);
     if (!member) return this.#inner.read(name, allocate);
     const { product, rows } = member;
@@ -233,10 +233,6 @@ export class CompressedCheckpoint implements Checkpoint {
       });
     }
   }
-}
-
-function allocateOnHeap(rows: number, columns: number): Matrix {
-  return { rows, columns, data: new Float32Array(rows * columns) };
 }
 
 function requireFinite({ dtype, values }: PackedFactor, name: string): void {

@@ -1,5 +1,5 @@
 import { DoubleSparseError } from '../../errors.js';
-import type { Matrix } from '../../linalg/matrix.js';
+import { type Matrix, zeros } from '../../linalg/matrix.js';
 import type { Checkpoint, CheckpointTensor, TokenizerFiles } from '../checkpoint.js';
 import { decodeFloats, encodeFloats } from '../dtype.js';
 import { PositionalFile } from '../positional-file.js';
@@ -40,11 +40,7 @@ export class GgufCheckpoint implements Checkpoint {
       this.#header = readGgufHeader(this.#file);
       this.#fields = new Fields(path, this.#header.metadata);
       const table = this.#header.tensors.get('rope_freqs.weight');
-      this.config = configFromMetadata(
-        this.#fields,
-        this.#header.tensors,
-        table && this.#decode(table, allocateOnHeap, 0).data,
-      );
+      this.config = configFromMetadata(this.#fields, this.#header.tensors, table && this.#decode(table, zeros, 0).data);
       this.tensors = this.#mapTensors();
     } catch (error) {
       this.close();
@@ -52,7 +48,7 @@ export class GgufCheckpoint implements Checkpoint {
     }
   }
 
-  read(name: string, allocate: (rows: number, columns: number) => Matrix = allocateOnHeap): Matrix {
+  read(name: string, allocate: (rows: number, columns: number) => Matrix = zeros): Matrix {
     const tensor = this.tensors.get(name);
     if (!tensor) {
       throw new DoubleSparseError('unknown-name', `${this.path} has no tensor ${name}`, {
@@ -122,10 +118,6 @@ export class GgufCheckpoint implements Checkpoint {
     if (permutedHeads > 0) unpermute(data, permutedHeads, shape.length === 1 ? 1 : columns);
     return result;
   }
-}
-
-function allocateOnHeap(rows: number, columns: number): Matrix {
-  return { rows, columns, data: new Float32Array(rows * columns) };
 }
 
 /**

@@ -1,5 +1,5 @@
 import { DoubleSparseError } from '../../errors.js';
-import type { Matrix } from '../../linalg/matrix.js';
+import { type Matrix, zeros } from '../../linalg/matrix.js';
 import { bytesPerFloat, decodeFloats, isFloatType } from '../dtype.js';
 import { type DescriptorPool, PositionalFile } from '../positional-file.js';
 import { maximumHeaderBytes, parseHeader, type SafetensorsHeader, type TensorInfo } from './header.js';
@@ -58,7 +58,7 @@ export class SafetensorsFile {
     }
     const columns = shape.at(-1) ?? 1;
     const rows = shape.length === 2 ? (shape[0] as number) : 1;
-    const result = allocate?.(rows, columns) ?? { rows, columns, data: new Float32Array(rows * columns) };
+    const result = allocate?.(rows, columns) ?? zeros(rows, columns);
     const bytes = bytesPerFloat(dtype);
     const buffer = new Uint8Array(Math.min(chunkValues, result.data.length) * bytes);
     for (let from = 0; from < result.data.length; from += chunkValues) {
