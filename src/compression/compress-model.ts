@@ -79,7 +79,7 @@ export async function compressModel(
     return {
       ...verified,
       plan,
-      metrics: run.metrics,
+      metrics: inPlanOrder(plan, run.metrics),
       denseOutput,
       compressedOutput,
       engine: createChosenEngine(choice).description,
@@ -97,6 +97,15 @@ export async function compressModel(
     folder?.close();
     await Promise.allSettled([matrixPool.close(), forwardPool?.close()]);
   }
+}
+
+/** Products are finished in any order. */
+function inPlanOrder(
+  { units }: CompressionPlan,
+  metrics: ReadonlyMap<string, FactorizationMetrics>,
+): Map<string, FactorizationMetrics> {
+  const names = units.flatMap(({ members }) => members.map(({ weight }) => weight));
+  return new Map(names.map((name) => [name, metrics.get(name) as FactorizationMetrics]));
 }
 
 /** Whatever forbids writing to `out` is found before hours of work; a run folder made for nothing goes again. */

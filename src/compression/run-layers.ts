@@ -83,13 +83,18 @@ export async function runLayers(
     layers: layers.map(({ name, weight }) => ({
       name,
       shape: [weight.rows, weight.columns],
-      methods: results.get(name) as Partial<Record<MethodName, FactorizationMetrics>>,
+      methods: inOrder(options.methods, results.get(name) ?? {}),
     })),
     engine,
     workers: pool.workers,
     blasThreads: pool.blasThreads,
     seconds: (performance.now() - start) / 1000,
   };
+}
+
+/** Jobs end in any order; results are listed as the methods were asked for. */
+function inOrder(methods: readonly MethodName[], results: LayerResult['methods']): LayerResult['methods'] {
+  return Object.fromEntries(methods.map((method) => [method, results[method]]));
 }
 
 function refuseDuplicates(layers: readonly Layer[]): void {

@@ -59,6 +59,8 @@ describe('dsf layers', () => {
     expect(status).toBe(0);
     const [layer] = (JSON.parse(stdout) as Output).layers;
     expect(layer).toMatchObject({ name: 'block.up', shape: [24, 16] });
+    // In the order asked for, whichever job ended first.
+    expect(Object.keys(layer?.methods ?? {})).toEqual(methodNames);
     for (const method of methodNames) {
       const metrics = layer?.methods[method] as FactorizationMetrics;
       expect(metrics.nonzeros, method).toBeLessThanOrEqual(192);
