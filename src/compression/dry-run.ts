@@ -11,7 +11,7 @@ export interface DryRun extends CompressionPlan {
   readonly sparsity: number;
   /** Nonzeros that all compressed weights together may keep. */
   readonly budget: number;
-  /** Values at two bytes and bitmasks; the masks of low-rank, dictionary and block-diagonal factors are not known yet. */
+  /** Values at two bytes and bitmasks, an upper bound of gaps; the masks of low-rank, dictionary and block-diagonal factors are not known yet. */
   readonly estimatedLinearBytes: number;
   /** The same weights dense at two bytes. */
   readonly denseLinearBytes: number;

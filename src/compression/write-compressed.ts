@@ -23,7 +23,7 @@ export interface CalibrationRecord {
 
 /** What was written and read back. */
 export interface VerifiedModel {
-  /** Bytes of the compressed weights' values and bitmasks, and of the same weights dense in the same type. */
+  /** Bytes of the compressed weights' values and supports, and of the same weights dense in the same type. */
   readonly linearBytes: number;
   readonly denseLinearBytes: number;
   readonly nonzeros: number;
