@@ -63,6 +63,17 @@ describe('dsf compress on the embedded model', () => {
     expect(config.quantization_config.quant_method).toBe('double-sparse');
     const inspection = JSON.parse(dsf('inspect', out, '--json').stdout) as { compressed: { nonzeros: number } };
     expect(inspection.compressed.nonzeros).toBe(report.nonzeros);
+    expect(dsf('inspect', out, '--verify').stderr).toContain('every support and value is sound');
+    const weights = readFileSync(join(out, 'model.safetensors'));
+    const damaged = join(folder, 'damaged');
+    cpSync(out, damaged, { recursive: true });
+    // The last bytes of the file are supports.
+    weights.fill(0xff, weights.length - 64);
+    writeFileSync(join(damaged, 'model.safetensors'), weights);
+    expect(dsf('inspect', damaged, '--verify')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('damaged'),
+    });
   });
 
   it('does not overwrite a model unless told to', () => {
