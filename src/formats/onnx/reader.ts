@@ -17,14 +17,12 @@ import {
   ValueInfoProtoSchema,
 } from './proto/onnx_pb.js';
 import { isExternal } from './tensor.js';
-import { splitMessage, type WireField } from './wire.js';
+import { checkFieldCount, splitMessage, type WireField } from './wire.js';
 
 /** A protobuf message has at most 2^31 - 1 bytes. */
 export const maximumModelBytes = 2 ** 31 - 1;
-/** Nodes, initializers and the rest of one graph; the largest exports have about a hundred thousand. */
-const maximumGraphFields = 1_000_000;
-/** Everything beside the graph: versions, metadata, functions. */
-const maximumModelFields = 100_000;
+/** A node has about 25, attributes included, large networks some ten thousand nodes. Decoded they take about 0.6 GB. */
+const maximumFields = 1_000_000;
 
 export const modelFields = ModelProtoSchema.field;
 export const graphFields = GraphProtoSchema.field;
@@ -68,7 +66,8 @@ export function parseOnnx(bytes: Uint8Array, path: string): OnnxModel {
 }
 
 function parse(bytes: Uint8Array, path: string): OnnxModel {
-  const fields = splitMessage(bytes, maximumModelFields);
+  checkFieldCount(ModelProtoSchema, bytes, maximumFields);
+  const fields = splitMessage(bytes);
   const graphs = fields.filter(({ number }) => number === modelFields.graph.number);
   const graph = graphs[0]?.content;
   if (graphs.length !== 1 || !graph) throw malformed(path, `not an ONNX model (it has ${graphs.length} graphs)`);
@@ -83,7 +82,7 @@ function parse(bytes: Uint8Array, path: string): OnnxModel {
   );
   const sparseInitializers = new Set<string>();
   const graphRest: WireField[] = [];
-  for (const field of splitMessage(graph, maximumGraphFields)) {
+  for (const field of splitMessage(graph)) {
     const { number, content } = field;
     if (number === graphFields.node.number && content) nodes.push(readNode(content, path));
     else if (number === graphFields.initializer.number && content) {

@@ -11,6 +11,7 @@ import {
 import { floatTensor } from '../../formats/onnx/tensor.js';
 import { elementTypeOf } from '../../formats/onnx/tensor-type.js';
 import {
+  maximumPackedSize,
   oldestPackedOpset,
   type PackedConstant,
   packConstant,
@@ -107,6 +108,8 @@ export class GraphAdditions {
   ): PackedConstant | string {
     if (this.#model.opset < oldestPackedOpset)
       return `version ${this.#model.opset} of the operators cannot unpack, ${oldestPackedOpset} is the first`;
+    if (values.length > maximumPackedSize)
+      return `onnxruntime would not unpack more than ${maximumPackedSize} weights when it loads the model`;
     const dataBytes = values.length / 8 + nonzeros * bytesPerFloat(type);
     const tooLarge = 'nonzeros and bitmask would not be smaller';
     if (dataBytes >= tensorBytes(plain)) return tooLarge;

@@ -6,6 +6,9 @@ import { floatTensor, rawTensor } from '../../formats/onnx/tensor.js';
 /** BitShift and CumSum came with it. */
 export const oldestPackedOpset = 11;
 
+/** onnxruntime since 1.27 computes no constant of more than 1 GB, and positions have four bytes. */
+export const maximumPackedSize = 2 ** 28;
+
 /** Names of the initializers that the unpacking of all weights shares. */
 export interface UnpackingConstants {
   /** 0, 1, … 7. */
@@ -57,17 +60,17 @@ export function packConstant(
 ): PackedConstant {
   const size = values.length;
   const mask = new Uint8Array(Math.ceil(size / 8));
-  const nonzeros = [0];
-  for (let i = 0; i < size; i++) {
+  const nonzeros = new Float32Array(1 + values.reduce((count, value) => count + (value === 0 ? 0 : 1), 0));
+  for (let i = 0, next = 1; i < size; i++) {
     const value = values[i] as number;
     if (value === 0) continue;
-    nonzeros.push(value);
+    nonzeros[next++] = value;
     mask[i >> 3] = (mask[i >> 3] as number) | (1 << (i & 7));
   }
   const names = { mask: name('mask'), values: name('values'), shape: name('shape') };
   const initializers = [
     rawTensor(names.mask, Type.UINT8, [mask.length, 1], mask),
-    floatTensor(names.values, type, [nonzeros.length], Float32Array.from(nonzeros)),
+    floatTensor(names.values, type, [nonzeros.length], nonzeros),
     integers(names.shape, [shape.length], shape),
   ];
   const nodes: NodeProto[] = [];

@@ -55,7 +55,7 @@ export function buildModel({ opset = 17, irVersion = 8, ...graph }: ModelDescrip
   );
 }
 
-export function valueInfo(name: string, elemType: number, shape: readonly (number | string)[]): ValueInfoProto {
+function valueInfo(name: string, elemType: number, shape: readonly (number | string)[]): ValueInfoProto {
   const dim = shape.map((size) => ({
     value:
       typeof size === 'number'

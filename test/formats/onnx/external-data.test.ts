@@ -118,6 +118,10 @@ test('more than 2 GB: one file is refused before anything is read, external data
   withBoundedMemory(() => {
     expect(errorOf(() => serializeOnnx(model), 'file-unsupported').message).toContain('2147483647');
     errorOf(() => writeOnnx(model, join(folder, 'm.onnx'), { externalData: false }), 'file-unsupported');
+    // Beyond 4 GB, the length of a field itself is none that can be written.
+    const larger = modelWith(externalTensor({ location: 'large' }, [2n ** 40n]));
+    errorOf(() => serializeOnnx(larger), 'file-unsupported');
+    errorOf(() => writeOnnx(larger, join(folder, 'm.onnx')), 'file-malformed');
     expect(errorOf(() => openOnnx(join(folder, 'large')), 'file-unsupported').hint).toContain('external data');
   }, 100);
 });

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import fc from 'fast-check';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { parseOnnx } from '../../../src/formats/onnx/reader.js';
 import { serializeOnnx } from '../../../src/formats/onnx/writer.js';
 import { errorOf, onlyTypedErrors, withBoundedMemory } from '../expect-error.js';
@@ -20,6 +20,9 @@ function openAll(bytes: Uint8Array): void {
     model.close();
   }
 }
+
+const field = (number: number, length: number) =>
+  new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(length).finish();
 
 test('the files that are damaged below are valid', () => {
   for (const bytes of files) openAll(bytes);
@@ -42,8 +45,6 @@ test('damaged anyhow, there are only typed errors and little memory is taken', {
 });
 
 test('lengths that lie, and nesting without end', () => {
-  const field = (number: number, length: number) =>
-    new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(length).finish();
   const nested = (depth: number): Uint8Array => {
     let bytes: Uint8Array = new Uint8Array(0);
     // A node, with an attribute, with a graph, with a node …
@@ -58,10 +59,19 @@ test('lengths that lie, and nesting without end', () => {
   });
 });
 
-test('more nodes than any model has are refused before they take memory', () => {
-  const empty = new Uint8Array(2 * 1_100_000);
-  // Nodes without content.
-  for (let i = 0; i < empty.byteLength; i += 2) empty[i] = (1 << 3) | WireType.LengthDelimited;
-  const header = new BinaryWriter().tag(7, WireType.LengthDelimited).uint32(empty.byteLength).finish();
-  errorOf(() => openAll(Buffer.concat([header, empty])), 'file-malformed');
+test.each([
+  // Nodes without content; string_data of a tensor; ints of an attribute of a node. Two bytes each.
+  ['nodes', [], 1, WireType.LengthDelimited],
+  ['strings', [5], 6, WireType.LengthDelimited],
+  ['integers', [1, 5], 8, WireType.Varint],
+] as const)('more %s than any model has are refused before they take memory', (_, path, number, wireType) => {
+  const many = Buffer.alloc(2 * 1_000_001);
+  for (let i = 0; i < many.byteLength; i += 2) many[i] = (number << 3) | wireType;
+  const bytes = [7, ...path].reduceRight(
+    (content, outer) => Buffer.concat([field(outer, content.byteLength), content]),
+    many,
+  );
+  withBoundedMemory(() => {
+    expect(errorOf(() => openAll(bytes), 'file-malformed').message).toContain('more than 1000000 fields');
+  }, 100);
 });
