@@ -22,7 +22,14 @@ export function sortByLogit({ logits }: Candidates, places: number[]): number[] 
   return places.sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b);
 }
 
-/** exp of the logits: probabilities up to a factor, the likeliest has 1. */
-export function weights({ logits }: Candidates): Float64Array {
-  return logits.map(Math.exp);
+/** exp of the logits: probabilities up to a factor, the likeliest has 1; and their sum. */
+export function weigh({ logits }: Candidates): { readonly weights: Float64Array; readonly total: number } {
+  const weights = new Float64Array(logits.length);
+  let total = 0;
+  for (let i = 0; i < weights.length; i++) {
+    const weight = Math.exp(logits[i] as number);
+    weights[i] = weight;
+    total += weight;
+  }
+  return { weights, total };
 }

@@ -9,8 +9,11 @@ import { greedy } from './greedy.js';
  */
 export function temperature(logits: Float32Array, temperature: number): Candidates {
   const largest = logits[greedy(logits)] as number;
-  return {
-    ids: Uint32Array.from(logits, (_, id) => id),
-    logits: Float64Array.from(logits, (logit) => (logit - largest) / temperature),
-  };
+  const ids = new Uint32Array(logits.length);
+  const scaled = new Float64Array(logits.length);
+  for (let id = 0; id < logits.length; id++) {
+    ids[id] = id;
+    scaled[id] = ((logits[id] as number) - largest) / temperature;
+  }
+  return { ids, logits: scaled };
 }

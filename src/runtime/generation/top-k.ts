@@ -20,8 +20,9 @@ export function topK(candidates: Candidates, k: number): Candidates {
 
 /** Places of the k largest logits and of some more, found by counting: only these need to be sorted. */
 function atLeast(logits: Float64Array, k: number): number[] {
-  // Logits are 0 or less: bit patterns of their magnitudes rise as they fall.
-  const bits = new Uint32Array(Float32Array.from(logits, Math.abs).buffer);
+  // Logits are 0 or less: the bit patterns of their magnitudes rise as they fall.
+  const bits = new Uint32Array(Float32Array.from(logits).buffer);
+  for (let i = 0; i < bits.length; i++) bits[i]! &= 0x7fffffff;
   const bins = new Uint32Array(1 << (32 - droppedBits));
   for (let i = 0; i < bits.length; i++) bins[(bits[i] as number) >>> droppedBits]!++;
   let last = 0;

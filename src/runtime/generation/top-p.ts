@@ -1,4 +1,4 @@
-import { type Candidates, pick, sortByLogit, weights } from './candidates.js';
+import { type Candidates, pick, sortByLogit, weigh } from './candidates.js';
 
 /**
  * The fewest of the likeliest candidates that together have at least probability p (Holtzman et al. 2019, "The Curious
@@ -6,15 +6,15 @@ import { type Candidates, pick, sortByLogit, weights } from './candidates.js';
  */
 export function topP(candidates: Candidates, p: number): Candidates {
   if (p >= 1) return candidates;
-  const all = weights(candidates);
-  const total = all.reduce((sum, weight) => sum + weight, 0);
+  const { weights, total } = weigh(candidates);
   // All that are less likely than (1 - p) / n have less than 1 - p together: none of them is needed.
-  const negligible = ((1 - p) * total) / all.length;
+  const negligible = ((1 - p) * total) / weights.length;
   const places: number[] = [];
-  for (let i = 0; i < all.length; i++) if ((all[i] as number) >= negligible) places.push(i);
+  for (let i = 0; i < weights.length; i++) if ((weights[i] as number) >= negligible) places.push(i);
   const sorted = sortByLogit(candidates, places);
   let count = 0;
-  for (let sum = 0; sum < p * total && count < sorted.length; count++) sum += all[sorted[count] as number] as number;
+  for (let sum = 0; sum < p * total && count < sorted.length; count++)
+    sum += weights[sorted[count] as number] as number;
   return pick(
     candidates,
     sorted.slice(0, count).sort((a, b) => a - b),

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Random } from '../../../src/linalg/random.js';
-import { type Candidates, weights } from '../../../src/runtime/generation/candidates.js';
+import { type Candidates, weigh } from '../../../src/runtime/generation/candidates.js';
 import { draw } from '../../../src/runtime/generation/draw.js';
 import { greedy } from '../../../src/runtime/generation/greedy.js';
 import { minP } from '../../../src/runtime/generation/min-p.js';
@@ -49,14 +49,13 @@ describe('filters', () => {
     fc.assert(
       fc.property(anyLogits, fc.double({ min: 0.001, max: 0.999, noNaN: true }), (logits, p) => {
         const all = temperature(logits, 1);
-        const each = weights(all);
-        const total = each.reduce((sum, weight) => sum + weight, 0);
+        const { weights, total } = weigh(all);
         const expected: number[] = [];
         let sum = 0;
         for (const id of ranked(all.logits)) {
           if (sum >= p * total) break;
           expected.push(id);
-          sum += each[id] as number;
+          sum += weights[id] as number;
         }
         expect([...topP(all, p).ids]).toEqual(ascending(expected));
       }),
@@ -80,7 +79,7 @@ describe('filters', () => {
 
   test('the smallest temperature leaves the likeliest, the first logits do not overflow', () => {
     for (const tiny of [1e-40, 5e-324]) {
-      expect([...weights(temperature(Float32Array.of(3e38, -3e38, 2), tiny))]).toEqual([1, 0, 0]);
+      expect([...weigh(temperature(Float32Array.of(3e38, -3e38, 2), tiny)).weights]).toEqual([1, 0, 0]);
     }
   });
 
@@ -137,7 +136,7 @@ describe('drawing', () => {
       fc.property(anyLogits, fc.nat(), (logits, bits) => {
         const all = temperature(logits, 1);
         for (const uniform of [0, 1 - 2 ** -32, (bits % 2 ** 31) / 2 ** 31])
-          expect(weights(all)[draw(all, uniform)]).toBeGreaterThan(0);
+          expect(weigh(all).weights[draw(all, uniform)]).toBeGreaterThan(0);
       }),
     );
   });
@@ -180,7 +179,6 @@ describe('drawing', () => {
 });
 
 function probabilitiesOf(candidates: Candidates): Float64Array {
-  const all = weights(candidates);
-  const total = all.reduce((sum, weight) => sum + weight, 0);
-  return all.map((weight) => weight / total);
+  const { weights, total } = weigh(candidates);
+  return weights.map((weight) => weight / total);
 }
