@@ -45,9 +45,7 @@ export function addGenerateCommand(program: Command): void {
     const options = checkGenerationOptions(rest);
     if (system !== undefined && !chat) throw systemWithoutChat();
     const text = given === '-' ? await readStandardInput() : given;
-    const checkpoint = openCheckpoint(path);
-    const tokenizer = openGenerationTokenizer(checkpoint);
-    checkpoint.close();
+    const tokenizer = openTokenizer(path);
     const prompt = await encodePrompt(tokenizer, chat ? chatOf(text, system) : text);
     noticeSampling(options);
     const { model } = await loadTokenModel(path, {
@@ -65,6 +63,15 @@ export function addGenerateCommand(program: Command): void {
       await model.close();
     }
   });
+}
+
+function openTokenizer(path: string): GenerationTokenizer {
+  const checkpoint = openCheckpoint(path);
+  try {
+    return openGenerationTokenizer(checkpoint);
+  } finally {
+    checkpoint.close();
+  }
 }
 
 /** Runs a generation to its end or Ctrl-C, its pieces to standard output unless all comes at the end as JSON. */

@@ -75,10 +75,9 @@ export async function* generate(
   let generationSeconds = 0;
 
   let clock = performance.now();
-  const logitsOfPrompt = await extendByPrompt(model, promptIds, signal);
+  let logits = await extendByPrompt(model, promptIds, signal);
   const promptSeconds = secondsSince(clock);
   clock = performance.now();
-  let logits = logitsOfPrompt;
   let reason: EndReason = 'interrupted';
   while (logits && !signal?.aborted) {
     const id = sampleToken(logits, seen, settings, random);
