@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import { factorizationOptionsSchema } from '../compression/layers-options.js';
 import { DoubleSparseError } from '../errors.js';
-import { openCheckpoint } from '../formats/open-checkpoint.js';
+import { openModel } from '../models/llama/open-model.js';
 import { encodePrompt, type Prompt } from '../runtime/generation/encode-prompt.js';
 import { type EndReason, type GenerationResult, generate } from '../runtime/generation/generate.js';
 import { type GenerationTokenizer, openGenerationTokenizer } from '../runtime/generation/generation-tokenizer.js';
@@ -20,7 +20,11 @@ const ownSchema = z.object({
   chat: z.boolean().default(false).describe("answer the prompt as a message, in the model's chat template"),
   system: z.string().optional().describe('system message of the chat'),
   threads: factorizationOptionsSchema.shape.threads,
-  context: z.int().min(1).optional().describe("positions of prompt and text together (default: the model's context)"),
+  context: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("positions of prompt and text together (default: the model's context, at most 4096)"),
 });
 
 const interrupted = 130;
@@ -45,33 +49,32 @@ export function addGenerateCommand(program: Command): void {
     const options = checkGenerationOptions(rest);
     if (system !== undefined && !chat) throw systemWithoutChat();
     const text = given === '-' ? await readStandardInput() : given;
-    const tokenizer = openTokenizer(path);
-    const prompt = await encodePrompt(tokenizer, chat ? chatOf(text, system) : text);
-    noticeSampling(options);
-    const { model } = await loadTokenModel(path, {
-      ...(threads !== undefined && { threads }),
-      ...(context !== undefined && { context }),
-    });
+    const llama = openModel(path);
     try {
-      say(`prompt tokens: ${prompt.length}, ${beginning(tokenizer, prompt)}`);
-      const result = await printed(json, (signal) => generate(model, tokenizer, prompt, { ...options, signal }));
-      if (json) printResult(JSON.stringify(jsonOf(result)));
-      else process.stdout.write('\n');
-      say(summary(result));
-      if (result.reason === 'interrupted') process.exitCode = interrupted;
+      const tokenizer = openGenerationTokenizer(llama.checkpoint);
+      const prompt = await encodePrompt(tokenizer, chat ? chatOf(text, system) : text);
+      noticeSampling(options);
+      const { contextLength } = llama.config;
+      if (context !== undefined && context > contextLength)
+        say(`--context ${context} is more than the ${contextLength} positions that the model was made for`);
+      const { model } = await loadTokenModel(llama, {
+        ...(threads !== undefined && { threads }),
+        ...(context !== undefined && { capacity: context }),
+      });
+      try {
+        say(`prompt tokens: ${prompt.length}, ${beginning(tokenizer, prompt)}`);
+        const result = await printed(json, (signal) => generate(model, tokenizer, prompt, { ...options, signal }));
+        if (json) printResult(JSON.stringify(jsonOf(result)));
+        else process.stdout.write('\n');
+        say(summary(result));
+        if (result.reason === 'interrupted') process.exitCode = interrupted;
+      } finally {
+        await model.close();
+      }
     } finally {
-      await model.close();
+      llama.checkpoint.close();
     }
   });
-}
-
-function openTokenizer(path: string): GenerationTokenizer {
-  const checkpoint = openCheckpoint(path);
-  try {
-    return openGenerationTokenizer(checkpoint);
-  } finally {
-    checkpoint.close();
-  }
 }
 
 /** Runs a generation to its end or Ctrl-C, its pieces to standard output unless all comes at the end as JSON. */

@@ -3,23 +3,18 @@ import { Compute } from '../linalg/compute.js';
 import { createEngine } from '../linalg/engines/select.js';
 import type { Matrix } from '../linalg/matrix.js';
 import type { LlamaModel } from '../models/llama/model.js';
-import { openModel } from '../models/llama/open-model.js';
 import type { TokenModel } from './token-model.js';
 
-export interface LoadTokenModelOptions {
+export interface RuntimeOptions {
   /** Cores to use (default: all). */
   threads?: number;
-  /** Positions of the cache (default: the model's context). */
-  context?: number;
+  /** Positions of the cache (default: the model's context, at most 4096). */
+  capacity?: number;
 }
 
-/** Opens a model for generation; every call computes all positions again. */
-export async function loadTokenModel(
-  path: string,
-  options: LoadTokenModelOptions = {},
-): Promise<{ model: TokenModel }> {
-  const llama = openModel(path);
-  return { model: new RecomputingModel(llama, options.context ?? llama.config.contextLength) };
+/** Loads a model for generation; every call computes all positions again. */
+export async function loadTokenModel(llama: LlamaModel, options: RuntimeOptions = {}): Promise<{ model: TokenModel }> {
+  return { model: new RecomputingModel(llama, options.capacity ?? Math.min(llama.config.contextLength, 4096)) };
 }
 
 class RecomputingModel implements TokenModel {
@@ -55,7 +50,5 @@ class RecomputingModel implements TokenModel {
     this.#ids.length = Math.min(position, this.#ids.length);
   }
 
-  async close(): Promise<void> {
-    this.llama.checkpoint.close();
-  }
+  async close(): Promise<void> {}
 }
