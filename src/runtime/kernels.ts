@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
 
 /** Everything that kernels/ exports; matrices, vectors and tables are byte addresses. */
 interface KernelExports {
@@ -48,6 +49,16 @@ interface KernelExports {
     first: number,
     end: number,
   ): void;
+  expandIndexed(
+    type: number,
+    target: number,
+    values: number,
+    indices: number,
+    starts: number,
+    width: number,
+    first: number,
+    end: number,
+  ): void;
   expandDense(type: number, target: number, values: number, count: number): void;
   attentionScores(
     scores: number,
@@ -80,13 +91,21 @@ const files: Readonly<Record<KernelBuild, string>> = {
   relaxed: './kernels-relaxed.wasm',
 };
 
+/** Standard since 2024; Node 20 has it behind a flag that may be set at any time before the kernels are compiled. */
+const relaxedFlag = '--experimental-wasm-relaxed-simd';
+
 /** The compiled kernels: the fastest build that this machine takes, or the one asked for. Goes to threads as it is. */
 export function compileKernels(build?: KernelBuild): WebAssembly.Module {
-  const read = (name: KernelBuild): Uint8Array<ArrayBuffer> =>
-    new Uint8Array(readFileSync(new URL(files[name], import.meta.url)));
-  if (build) return new WebAssembly.Module(read(build));
-  const relaxed = read('relaxed');
-  return new WebAssembly.Module(WebAssembly.validate(relaxed) ? relaxed : read('plain'));
+  const bytes = new Uint8Array(readFileSync(new URL(files[build ?? fastestBuild()], import.meta.url)));
+  return new WebAssembly.Module(bytes);
+}
+
+/** Whether this machine takes the relaxed build. */
+export function fastestBuild(): KernelBuild {
+  const bytes = new Uint8Array(readFileSync(new URL(files.relaxed, import.meta.url)));
+  if (WebAssembly.validate(bytes)) return 'relaxed';
+  setFlagsFromString(relaxedFlag);
+  return WebAssembly.validate(bytes) ? 'relaxed' : 'plain';
 }
 
 export function instantiateRuntimeKernels(module: WebAssembly.Module, memory: WebAssembly.Memory): RuntimeKernels {

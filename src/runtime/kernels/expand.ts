@@ -45,6 +45,21 @@ function expandFloat(target: usize, values: usize, mask: usize, starts: usize, s
   }
 }
 
+/** Rows first .. end - 1 of an indexed matrix (see ./indexed.ts); rows of `target` are `width` floats apart. */
+export function expandIndexed(type: u32, target: usize, values: usize, indices: usize, starts: usize, width: u32, first: u32, end: u32): void {
+  memory.fill(target, 0, <usize>(end - first) * <usize>width << 2);
+  for (let row = first; row < end; row++) {
+    const last = <usize>load<u32>(starts + (<usize>row << 2), 4) << 3;
+    for (let i = <usize>load<u32>(starts + (<usize>row << 2)) << 3; i < last; i += 2) {
+      // What fills a quad up is 0 at column 0, which may have a value of its own.
+      if (!load<u16>(values + i)) continue;
+      const value = widenOne(values + i, type);
+      store<f32>(target + (<usize>load<u16>(indices + i) << 2), type == F16 ? value * halfPower : value);
+    }
+    target += <usize>width << 2;
+  }
+}
+
 /** `count` values of a dense matrix. */
 export function expandDense(type: u32, target: usize, values: usize, count: u32): void {
   if (type == F32) memory.copy(target, values, <usize>count << 2);
