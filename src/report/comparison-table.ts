@@ -1,4 +1,4 @@
-import type { Comparison } from '../compression/compare-models.js';
+import type { Comparison } from '../compression/comparison.js';
 import { formatBytes, formatSeconds, renderTable } from './table.js';
 
 /** The table of a comparison, dense first; then, for a smaller model, the paper's question and its answer. */

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { Comparison } from '../../src/compression/compare-models.js';
+import type { Comparison } from '../../src/compression/comparison.js';
 import { dsf, root } from './run-dsf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dsf-compare-test-'));
