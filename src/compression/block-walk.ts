@@ -5,7 +5,7 @@ import { type BlockWeights, newBlockWeights } from '../models/llama/weights.js';
 import type { CompressOptions } from './compress-options.js';
 import type { PlannedUnit } from './compression-plan.js';
 import type { CompressionRun } from './compression-run.js';
-import { type KeptHiddenStates, keptHiddenStates } from './hidden-states.js';
+import { hiddenStatesLimit, type KeptHiddenStates, keptHiddenStates } from './hidden-states.js';
 import type { RunResources } from './run-resources.js';
 
 /**
@@ -31,7 +31,7 @@ export class BlockWalk {
     const { windows, seqLen } = resources.windows;
     const { hiddenSize } = resources.model.config;
     const shape = { sequences: windows.length, positions: seqLen, hiddenSize };
-    this.#states = keptHiddenStates(folder.hiddenStatesPath, shape, options.hiddenStatesMemory * 2 ** 20);
+    this.#states = keptHiddenStates(folder.hiddenStatesPath, shape, hiddenStatesLimit(options));
   }
 
   /**

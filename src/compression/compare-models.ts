@@ -179,5 +179,5 @@ function rowOfDense({ checkpoint }: LlamaModel, { perplexity: value, standardErr
   const linearWeights = [...checkpoint.tensors.values()]
     .filter(({ name }) => /_proj\.weight$/.test(name))
     .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
-  return { perplexity: value, standardError, linearWeights, linearBytes: 2 * linearWeights };
+  return { perplexity: value, standardError, linearBytes: 2 * linearWeights, linearWeights };
 }

@@ -4,6 +4,7 @@ import { SafetensorsWriter } from '../formats/safetensors/writer.js';
 import type { Matrix } from '../linalg/matrix.js';
 import { sharedZeros } from '../linalg/shared-matrix.js';
 import type { HiddenStates, SequenceBatch } from '../models/llama/hidden-states.js';
+import type { CompressOptions } from './compress-options.js';
 
 const blocksKey = 'blocks';
 const tensorOf = (sequence: number): string => `hidden.${sequence}`;
@@ -41,6 +42,17 @@ export interface HiddenStatesShape {
 /** Bytes of the hidden states of all sequences. */
 export const hiddenStatesBytes = ({ sequences, positions, hiddenSize }: HiddenStatesShape): number =>
   sequences * positions * hiddenSize * 4;
+
+/** Bytes of hidden states that options allow in memory. */
+export const hiddenStatesLimit = ({ hiddenStatesMemory }: Pick<CompressOptions, 'hiddenStatesMemory'>): number =>
+  hiddenStatesMemory * 2 ** 20;
+
+/** Sequences whose states are in memory at a time: all, or as many as fit, a multiple of the lanes, at least one each. */
+export function sequencesInMemory(shape: HiddenStatesShape, limit: number, lanes: number): number {
+  if (hiddenStatesBytes(shape) <= limit) return shape.sequences;
+  const within = Math.floor(limit / hiddenStatesBytes({ ...shape, sequences: 1 }));
+  return Math.min(shape.sequences, Math.max(lanes, within - (within % lanes)));
+}
 
 /**
  * Hidden states that are in memory if they take at most `limit` bytes; else in the file at `path`, read and written
@@ -170,9 +182,8 @@ class StatesInFile implements KeptHiddenStates {
   /** Memory of a batch, the same at every pass. */
   #roomFor(lanes: number): readonly Matrix[] {
     if (this.#room.length > 0) return this.#room;
-    const { sequences, positions, hiddenSize } = this.#shape;
-    const within = Math.floor(this.#limit / (positions * hiddenSize * 4));
-    const length = Math.min(sequences, Math.max(lanes, within - (within % lanes)));
+    const { positions, hiddenSize } = this.#shape;
+    const length = sequencesInMemory(this.#shape, this.#limit, lanes);
     this.#room = Array.from({ length }, () => sharedZeros(positions, hiddenSize));
     return this.#room;
   }
