@@ -3,7 +3,7 @@ import { instantiateKernels, type KernelExports } from '../linalg/wasm-kernels.j
 import type { LlamaConfig } from '../models/llama/config.js';
 import { plainLlamaKernels } from '../models/llama/kernels.js';
 import type { RotaryTable } from '../models/llama/rope.js';
-import { attendTile, attendVector, type AttentionContext } from './attention.js';
+import { type AttentionContext, attendTile, attendVector } from './attention.js';
 import type { Barrier } from './barrier.js';
 import { instantiateRuntimeKernels, type RuntimeKernels } from './kernels.js';
 import {
@@ -139,7 +139,12 @@ export class Forward {
   }
 
   /** Norm and rotation of a head of queries or keys; keys and values go to the cache. */
-  #placeHead({ queryNorm, keyNorm, keys, values, slots }: BlockLayout, head: number, p: number, position: number): void {
+  #placeHead(
+    { queryNorm, keyNorm, keys, values, slots }: BlockLayout,
+    head: number,
+    p: number,
+    position: number,
+  ): void {
     const { heads, keyValueHeads, headSize, normEpsilon } = this.#config;
     const address = rowAddress(this.#layout.qkv, p) + 4 * head * headSize;
     const row = this.#floats.subarray(address / 4, address / 4 + headSize);

@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { DoubleSparseError } from '../errors.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
-import { chooseEngine } from '../linalg/engines/select.js';
 import type { EngineName } from '../linalg/engine.js';
+import { chooseEngine } from '../linalg/engines/select.js';
 import type { LlamaConfig } from '../models/llama/config.js';
 import { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';

@@ -149,7 +149,9 @@ class Products {
     for (const member of groupMembers[group]) {
       const weight = blockTensor(layer, member);
       const name = this.#productOf.get(weight);
-      const bias = hasBias(config, member) ? placeVector(this.#memory, checkpoint, blockTensor(layer, member, 'bias')) : 0;
+      const bias = hasBias(config, member)
+        ? placeVector(this.#memory, checkpoint, blockTensor(layer, member, 'bias'))
+        : 0;
       const product = name === undefined ? undefined : this.#place(name);
       const matrix = product?.members.get(weight) ?? placeDense(this.#memory, checkpoint, weight);
       if (name !== undefined && product?.inner && !inner.has(name)) {

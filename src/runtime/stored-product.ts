@@ -24,15 +24,18 @@ export function multiplyVector(
   const add = accumulate ? 1 : 0;
   switch (matrix.kind) {
     case 'dense':
-      return kernels.denseProduct(type, y, x, values, columns, first, end, bias, add);
+      kernels.denseProduct(type, y, x, values, columns, first, end, bias, add);
+      break;
     case 'bitmask': {
       const { mask, starts } = matrix;
       const stride = Math.ceil(columns / 8);
-      return kernels.bitmaskProduct(type, y, x, values, mask, starts, stride, first, end, bias, add);
+      kernels.bitmaskProduct(type, y, x, values, mask, starts, stride, first, end, bias, add);
+      break;
     }
     case 'indexed': {
       const { indices, starts } = matrix;
-      return kernels.indexedProduct(type, y, x, values, indices, starts, first, end, bias, add);
+      kernels.indexedProduct(type, y, x, values, indices, starts, first, end, bias, add);
+      break;
     }
   }
 }

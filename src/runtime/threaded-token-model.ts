@@ -74,21 +74,23 @@ export class ThreadedTokenModel implements TokenModel {
 
   #enqueue<T>(ids: ArrayLike<number>, all: Float32Array | undefined, result: () => T): Promise<T> {
     const own = Uint32Array.from(ids);
-    const run = this.#last.catch(() => undefined).then(async () => {
-      this.#check(ids);
-      if (own.length > 0) {
-        try {
-          await this.#team.run({ ids: own, position: this.#position, ...(all && { all }) });
-        } catch (error) {
-          // The threads may have stopped anywhere: the cache is not to be trusted.
-          this.#failure = error as DoubleSparseError;
-          throw error;
+    const run = this.#last
+      .catch(() => undefined)
+      .then(async () => {
+        this.#check(ids);
+        if (own.length > 0) {
+          try {
+            await this.#team.run({ ids: own, position: this.#position, ...(all && { all }) });
+          } catch (error) {
+            // The threads may have stopped anywhere: the cache is not to be trusted.
+            this.#failure = error as DoubleSparseError;
+            throw error;
+          }
         }
-      }
-      this.#position += own.length;
-      this.#written = Math.max(this.#written, this.#position);
-      return result();
-    });
+        this.#position += own.length;
+        this.#written = Math.max(this.#written, this.#position);
+        return result();
+      });
     this.#last = run;
     return run;
   }

@@ -9,7 +9,7 @@ import type { RuntimeMemory } from './runtime-memory.js';
 import type { DenseMatrix } from './stored-matrix.js';
 
 /** The type in which a dense tensor is kept: its own; fp16 for a quantised one, fp32 for fp64. */
-export function keptType(dtype: string): WritableFloatType {
+function keptType(dtype: string): WritableFloatType {
   if (dtype === 'BF16' || dtype === 'F32') return dtype;
   return dtype === 'F64' ? 'F32' : 'F16';
 }
