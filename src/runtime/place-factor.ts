@@ -34,6 +34,15 @@ export function countRowStarts(memory: RuntimeMemory, { rows, columns, mask, sta
   return total;
 }
 
+/** A copy of a packed factor in the runtime's memory, as it lies in the file. */
+export function placeBitmask(memory: RuntimeMemory, factor: PackedFactor): BitmaskMatrix {
+  const matrix = reserveBitmask(memory, factor, factor.values.byteLength);
+  memory.bytes(matrix.values, factor.values.byteLength).set(factor.values);
+  memory.bytes(matrix.mask, factor.bitmask.byteLength).set(factor.bitmask);
+  countRowStarts(memory, matrix);
+  return matrix;
+}
+
 /** A packed factor of 16-bit values in the runtime's memory, with column numbers. */
 export function placeIndexed(memory: RuntimeMemory, factor: PackedFactor): IndexedMatrix {
   const { values, indices, starts } = indexFactor(factor);

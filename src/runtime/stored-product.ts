@@ -35,6 +35,7 @@ export function multiplyVector(
     case 'indexed': {
       const { indices, starts } = matrix;
       kernels.indexedProduct(type, y, x, values, indices, starts, first, end, bias, add);
+      break;
     }
   }
 }
