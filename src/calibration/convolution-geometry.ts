@@ -37,7 +37,8 @@ export function convolutionAxes(geometry: ConvolutionGeometry, sizes: readonly n
     (dimensions !== 1 && dimensions !== 2) ||
     lists.some((list) => list.length !== dimensions || !list.every(isWhole)) ||
     !geometry.kernel.every(isWhole) ||
-    (geometry.autoPad === 'NOTSET' && geometry.pads.length !== 2 * dimensions)
+    (geometry.autoPad === 'NOTSET' &&
+      (geometry.pads.length !== 2 * dimensions || !geometry.pads.every(Number.isSafeInteger)))
   ) {
     throw misfit(geometry, sizes, 'do not fit each other');
   }

@@ -59,9 +59,10 @@ export function reestimatedBatchNorm(norm: BatchNormParameters, compressed: Chan
 }
 
 /**
- * Running mean and variance changed by what compression changed on the calibration images: mean + (m' - m), variance
- * v'/v. Unlike {@link reestimatedBatchNorm} it keeps what the model learnt from all of its training images, and changes
- * nothing where nothing was compressed; few calibration images do less harm.
+ * Running mean and variance such that mean and variance of every channel behind the normalisation are on the calibration
+ * images what they are in the dense model: variance + epsilon times v'/v, mean m' - (m - mean) times the ratio of the
+ * deviations. Unlike {@link reestimatedBatchNorm} it keeps what the model learnt from all of its training images, and
+ * changes nothing where nothing was compressed.
  * @throws DoubleSparseError `shape-mismatch`
  */
 export function correctedBatchNorm(
@@ -71,10 +72,15 @@ export function correctedBatchNorm(
 ): BatchNormParameters {
   checkChannels(norm.mean.length, compressed.mean.length);
   checkChannels(dense.mean.length, compressed.mean.length);
-  const mean = dense.mean.map((value, c) => (norm.mean[c] as number) + (compressed.mean[c] as number) - value);
-  const variance = dense.variance.map(
-    (value, c) => (norm.variance[c] as number) / varianceRatio(value, compressed.variance[c] as number),
-  );
+  const { epsilon } = norm;
+  const variance = dense.variance.map((value, c) => {
+    const ratio = varianceRatio(value, compressed.variance[c] as number);
+    return Math.max(0, ((norm.variance[c] as number) + epsilon) / ratio - epsilon);
+  });
+  const mean = dense.mean.map((value, c) => {
+    const deviations = Math.sqrt(((variance[c] as number) + epsilon) / ((norm.variance[c] as number) + epsilon));
+    return (compressed.mean[c] as number) - (value - (norm.mean[c] as number)) * deviations;
+  });
   return { ...norm, mean, variance };
 }
 

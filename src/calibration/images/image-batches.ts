@@ -75,15 +75,16 @@ export async function* imageBatches(
     const flush = (): ImageBatch => batchOf(batch.splice(0, batchSize), preprocessing);
     for (let from = 0; from < indices.length; from += decodedAtOnce) {
       const wanted = indices.slice(from, from + decodedAtOnce).filter((index) => !skipped.has(index));
-      for (const { index, image, reason } of await Promise.all(
-        wanted.map((each) => prepared(source, each, pass, options)),
+      for (const { index, decoded, reason } of await Promise.all(
+        wanted.map((each) => decode(source, each, preprocessing)),
       )) {
-        if (image === undefined) {
+        if (decoded === undefined) {
           const name = source.names[index] as string;
           skipped.set(index, { name, reason });
           options.onSkip?.({ name, reason });
           continue;
         }
+        const image = named(source, index, () => prepare(source, index, decoded, pass, options));
         checkSize(source, index, image, size, options);
         size = image;
         batch.push({ index, image });
@@ -95,28 +96,33 @@ export async function* imageBatches(
   if (skipped.size === indices.length) throw noneLeft(source, [...skipped.values()]);
 }
 
-type Prepared = { index: number; image: RawImage; reason?: never } | { index: number; image?: never; reason: string };
+type Decoded =
+  | { index: number; decoded: RawImage; reason?: never }
+  | { index: number; decoded?: never; reason: string };
 
-async function prepared(
-  source: ImageSource,
-  index: number,
-  pass: number,
-  { preprocessing, augmentation, seed = 0 }: ImageBatchOptions,
-): Promise<Prepared> {
-  const { crop, channels } = preprocessing;
+async function decode(source: ImageSource, index: number, preprocessing: Preprocessing): Promise<Decoded> {
   const encoded = source.read(index);
-  let decoded: RawImage;
   try {
-    decoded = await decodeImage(encoded, preprocessing);
+    return { index, decoded: await decodeImage(encoded, preprocessing) };
   } catch (error) {
     if (error instanceof DoubleSparseError) throw error;
     return { index, reason: error instanceof Error ? (error.message.split('\n')[0] as string) : String(error) };
   }
+}
+
+function prepare(
+  source: ImageSource,
+  index: number,
+  decoded: RawImage,
+  pass: number,
+  { preprocessing, augmentation, seed = 0 }: ImageBatchOptions,
+): RawImage {
+  const { crop, channels } = preprocessing;
   const [height = decoded.height, width = crop ? height : decoded.width] = crop ?? [];
-  const cropped = named(source, index, () => cropCenter(decoded, height, width));
+  const cropped = cropCenter(decoded, height, width);
   const changed = augmentation ? augment(cropped, augmentation, seed, pass, index) : cropped;
   // Image files differ among themselves; most models take RGB.
-  return { index, image: orderChannels(changed, channels ?? (source.channels === undefined ? 'rgb' : undefined)) };
+  return orderChannels(changed, channels ?? (source.channels === undefined ? 'rgb' : undefined));
 }
 
 /** Adds the image's name to what goes wrong with it. */

@@ -14,7 +14,7 @@ const isFloat = (type: string): type is keyof typeof floatTypes => type in float
 
 /**
  * The images of a .npy array: N x H x W (gray), N x C x H x W or N x H x W x C, of 8-bit values or floats.
- * @param layout default: the dimension of 1, 3 or 4 is that of the channels.
+ * @param layout default: the dimension of 1 or 3 is that of the channels.
  * @throws DoubleSparseError of {@link NpyFile}; `file-unsupported` for another shape or type; `option-out-of-range` when
  *   it takes the layout to know the channels
  */
@@ -62,7 +62,7 @@ function imageShape({ path, shape }: NpyFile, layout: ArrayLayout | undefined): 
       hint: 'images are N x H x W, N x C x H x W or N x H x W x C',
     });
   }
-  const isCount = (size: number): boolean => size === 1 || size === 3 || size === 4;
+  const isCount = (size: number): boolean => size === 1 || size === 3;
   if (layout === undefined && isCount(a) === isCount(c)) {
     throw new DoubleSparseError('option-out-of-range', `${path}: which dimension of [${shape}] are the channels?`, {
       data: { path, shape },
