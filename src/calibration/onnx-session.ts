@@ -60,7 +60,8 @@ export class OnnxSession {
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
         executionMode: 'sequential',
-        logSeverityLevel: 3,
+        // Errors come as exceptions; its own lines on standard error would be a second telling.
+        logSeverityLevel: 4,
         // Spinning threads take the cores from what runs between two batches.
         extra: { session: { intra_op: { allow_spinning: '0' } } },
       });

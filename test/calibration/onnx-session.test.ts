@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { OnnxSession } from '../../src/calibration/onnx-session.js';
+import { DoubleSparseError } from '../../src/errors.js';
+import { mutationsOf } from '../formats/mutations.js';
 import { fillRandom } from '../helpers.js';
 import { sharedData } from '../smollm2-fixture.js';
 import { rejectionOf } from './expect-rejection.js';
@@ -59,6 +62,21 @@ describe('refused models', () => {
   test('bytes that are no model', async () => {
     for (const bytes of [new Uint8Array(0), Uint8Array.of(1, 2, 3, 4), oneNodeModel(relu).subarray(0, 40)])
       await rejectionOf(() => OnnxSession.open(bytes, { path: 'bad.onnx' }), 'file-malformed');
+  });
+
+  test('no mutation ends in anything but a typed error', { timeout: 60_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(mutationsOf(oneNodeModel(relu)), async (mutated) => {
+        try {
+          const session = await OnnxSession.open(mutated, { path: 'mutated.onnx' });
+          await session.run({ x });
+          await session.close();
+        } catch (error) {
+          expect(error).toBeInstanceOf(DoubleSparseError);
+        }
+      }),
+      { numRuns: 300 },
+    );
   });
 
   test('threads out of range', async () => {

@@ -43,12 +43,6 @@ export const preprocessingSchema = z.strictObject({
 });
 export type Preprocessing = z.output<typeof preprocessingSchema>;
 
-/** Which images are taken from where there are more. */
-export const imageSelectionSchema = z.object({
-  images: z.int().min(1).max(10_000_000).optional().describe('images, drawn at random (default: all)'),
-  seed: z.int().default(0).describe('seed of whatever is drawn at random'),
-});
-
 /** Random changes of calibration images; each pass over them draws anew. */
 export const augmentationSchema = z.object({
   flip: z.boolean().default(false).describe('mirror every second image, by chance, left to right'),

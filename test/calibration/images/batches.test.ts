@@ -1,5 +1,6 @@
-import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
   type ImageBatch,
@@ -11,6 +12,7 @@ import {
 import { openImages } from '../../../src/calibration/images/open-images.js';
 import { augmentationSchema, preprocessingSchema, readPreprocessing } from '../../../src/calibration/images/options.js';
 import { errorOf } from '../../formats/expect-error.js';
+import { mutationsOf } from '../../formats/mutations.js';
 import { temporaryFolder } from '../../formats/temporary-folder.js';
 import { rejectionOf } from '../expect-rejection.js';
 
@@ -120,3 +122,24 @@ test('preprocessing from a file', () => {
   expect(error.message).toContain('resize');
   expect(error.message).toContain('sdt');
 });
+
+test.each(['rgb.png', 'rgb.jpg', 'rgb.webp'])(
+  'mutations of %s are decoded or skipped',
+  { timeout: 60_000 },
+  async (name) => {
+    const bytes = readFileSync(join(golden, name));
+    const path = join(root, `mutated-${name}`);
+    mkdirSync(path);
+    await fc.assert(
+      fc.asyncProperty(mutationsOf(bytes), async (mutated) => {
+        writeFileSync(join(path, name), mutated);
+        try {
+          await collect({ preprocessing: preprocessingSchema.parse({ resize: [8, 8] }) }, openImages(path));
+        } catch (error) {
+          expect(error).toMatchObject({ name: 'DoubleSparseError', code: 'file-unreadable' });
+        }
+      }),
+      { numRuns: 100 },
+    );
+  },
+);
