@@ -85,10 +85,10 @@ describe('dsf compress on the embedded model', () => {
     expect(status).toBe(0);
     expect(stdout).toContain('model.layers.5.self_attn.qkv_proj');
     expect(stdout).toMatch(/layers\.0\.mlp\.up_proj\.weight +kept +not included/);
-    // 8 x 128 x 192 x 4 bytes
-    expect(stdout).toMatch(/hidden states: 786\.4 kB, in memory/);
+    // 8 x 128 x 256 x 4 bytes
+    expect(stdout).toMatch(/hidden states: 1\.0 MB, in memory/);
     const spilled = compress(model, join(folder, 'dry'), '--dry-run', '--hidden-states-memory', '0.5');
-    expect(spilled.stdout).toMatch(/hidden states: 786\.4 kB, more than --hidden-states-memory: in files .* 1\.6 MB/);
+    expect(spilled.stdout).toMatch(/hidden states: 1\.0 MB, more than --hidden-states-memory: in files .* 2\.1 MB/);
   });
 
   it.each(['admm', 'magnitude', 'low-rank', 'double-sparse-fixed-mask'])(
