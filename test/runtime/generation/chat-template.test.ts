@@ -46,10 +46,11 @@ describe('as transformers renders', () => {
 });
 
 describe('templates that do harm', () => {
-  test.each([
+  // Which limit is met first depends on the machine in one of them.
+  test.each<[string, string | RegExp]>([
     ['{% for i in range(1000000000000) %}x{% endfor %}', 'range'],
     ['{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}', 'seconds'],
-    ['{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}', 'memory'],
+    ['{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}', /memory|seconds/],
     ["{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}", 'length'],
     [
       "{% set n = namespace(x='ab') %}{% for i in range(27) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
@@ -64,7 +65,7 @@ describe('templates that do harm', () => {
       () => renderChatTemplate(template, hello, { seconds: 2 }),
       'file-unsupported',
     );
-    expect(message).toContain(problem);
+    expect(message).toMatch(problem);
   });
 
   test('any text is rendered or refused', async () => {
