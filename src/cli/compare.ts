@@ -101,7 +101,7 @@ const progressTo =
       );
     } else if (event.event.kind === 'product')
       showStatus(`${event.method} at ${event.sparsity}: ${productLine(event.event)}`);
-    else if (event.event.kind === 'resumed')
+    else if (event.event.kind === 'resumed' && event.event.finished > 0)
       say(
         `${event.method} at ${event.sparsity} goes on: ${event.event.finished} of ${event.event.total} matrices are finished`,
       );

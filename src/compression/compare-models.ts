@@ -92,28 +92,9 @@ export async function compareModels(
     const denseRow = dense.value ?? dense.keep(rowOfDense(model, await perplexity(model, evaluation, settings)));
     report({ kind: 'dense', row: denseRow });
     if (open.length > 0) await resources.denseOutput();
-    const together = options.sequential === 'dense';
-    if (together) await walk(resources, open);
+    if (options.sequential === 'dense') await walkTogether(resources, open);
     for (const row of open) {
-      const [start, sharedBefore] = [performance.now(), resources.sharedSeconds];
-      if (!together) await walk(resources, [row]);
-      const written = await row.run.write();
-      const { factorizationSeconds, resumed, plan } = row.run;
-      const seconds = sharedBefore + (performance.now() - start) / 1000 + (together ? factorizationSeconds : 0);
-      const result = await evaluate(row.run.out, evaluation, settings);
-      const keptEntries = denseRow.linearWeights - plan.targetedEntries;
-      const value = row.kept.keep({
-        method: row.method,
-        sparsity: row.sparsity,
-        perplexity: result.perplexity,
-        standardError: result.standardError,
-        linearBytes: written.linearBytes + 2 * keptEntries,
-        nonzeros: written.nonzeros + keptEntries,
-        seconds,
-        factorizationSeconds,
-        resumed,
-      });
-      row.run.remove();
+      const value = await finishRow(resources, row, denseRow, (out) => evaluate(out, evaluation, settings));
       if (!place.keepModels) rmSync(row.run.out, { recursive: true });
       report({ kind: 'row', row: value });
     }
@@ -147,23 +128,57 @@ function openRuns(folder: string, rows: readonly Row[], open: readonly Row[]): v
   for (const { kept } of open) kept.discard();
 }
 
-/** Products of all these rows, in one walk. Notes in their folders what stopped it. */
-async function walk(resources: RunResources, rows: readonly Row[]): Promise<void> {
+/** Products of all rows in one walk. */
+async function walkTogether(resources: RunResources, rows: readonly Row[]): Promise<void> {
   const [first, ...others] = rows.map(({ run }) => run);
   if (first === undefined) return;
   try {
-    const shared = await new BlockWalk(resources, [first, ...others]).compress();
-    if (first.options.sequential === 'dense') resources.sharedSeconds += shared;
+    resources.sharedSeconds += await new BlockWalk(resources, [first, ...others]).compress();
   } catch (error) {
     for (const { run } of rows) run.logFailure(error);
     throw error;
   }
 }
 
+/** Takes a row to its end: products that are missing, the model, its evaluation. */
+async function finishRow(
+  resources: RunResources,
+  { method, sparsity, run, kept }: Row,
+  dense: DenseRow,
+  evaluateModel: (out: string) => Promise<PerplexityResult>,
+): Promise<ComparisonRow> {
+  const [start, sharedBefore] = [performance.now(), resources.sharedSeconds];
+  const together = run.options.sequential === 'dense';
+  try {
+    if (!together) await new BlockWalk(resources, [run]).compress();
+    const { linearBytes, nonzeros } = await run.write();
+    const { factorizationSeconds, resumedProducts, plan } = run;
+    const seconds = sharedBefore + (performance.now() - start) / 1000 + (together ? factorizationSeconds : 0);
+    const { perplexity: value, standardError } = await evaluateModel(run.out);
+    const keptEntries = dense.linearWeights - plan.targetedEntries;
+    const row = kept.keep({
+      method,
+      sparsity,
+      perplexity: value,
+      standardError,
+      linearBytes: linearBytes + 2 * keptEntries,
+      nonzeros: nonzeros + keptEntries,
+      seconds,
+      factorizationSeconds,
+      resumed: resumedProducts > 0,
+    });
+    run.remove();
+    return row;
+  } catch (error) {
+    run.logFailure(error);
+    throw error;
+  }
+}
+
 /** Is this the pool that an evaluation would make for itself? */
-function fitsPool(evaluation: TokenWindows, { forwardPool, threads, windows }: RunResources): boolean {
+function fitsPool(evaluation: TokenWindows, { forwardSize, threads, windows }: RunResources): boolean {
   const { workers } = poolSize({ threads, jobs: evaluation.windows.length });
-  return workers === forwardPool.workers && evaluation.seqLen <= windows.seqLen;
+  return workers === forwardSize.workers && evaluation.seqLen <= windows.seqLen;
 }
 
 async function evaluate(path: string, text: TokenWindows, options: PerplexityOptions): Promise<PerplexityResult> {

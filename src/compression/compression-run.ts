@@ -26,6 +26,7 @@ export class CompressionRun {
   readonly jobs: number;
   readonly report: (event: CompressionEvent) => void;
   factorizationSeconds = 0;
+  /** Products that an earlier process finished. */
   resumedProducts = 0;
   readonly #resources: RunResources;
   readonly #metrics = new Map<string, FactorizationMetrics>();
@@ -51,11 +52,9 @@ export class CompressionRun {
     this.report = report;
     this.plan = planCompression(resources.model, options);
     this.jobs = largestBatch(this.plan, options.sequential);
-    const { windows, choice, threads, forwardPool, modelHash } = resources;
-    const parallelism = [poolSize({ threads, jobs: this.jobs }), forwardPool].flatMap(({ workers, blasThreads }) => [
-      workers,
-      blasThreads,
-    ]);
+    const { windows, choice, threads, forwardSize, modelHash } = resources;
+    const sizes = [poolSize({ threads, jobs: this.jobs }), forwardSize];
+    const parallelism = sizes.flatMap(({ workers, blasThreads }) => [workers, blasThreads]);
     this.fingerprint = fingerprintOf(modelHash, windows, this.plan, options, choice, parallelism);
   }
 
@@ -74,11 +73,6 @@ export class CompressionRun {
   get folder(): RunFolder {
     if (!this.#folder) throw new Error(`the run of ${this.out} is not open`);
     return this.#folder;
-  }
-
-  /** Did an earlier process begin it? */
-  get resumed(): boolean {
-    return this.folder.resumed;
   }
 
   /** By name of the weight, in the order of the plan: products are finished in any order. */

@@ -12,11 +12,13 @@ export interface MatrixPoolOptions {
   jobs: number;
 }
 
-/** Workers that a pool has, and BLAS threads of each. */
-export function poolSize({ threads, jobs }: Omit<MatrixPoolOptions, 'choice'>): {
-  workers: number;
-  blasThreads: number;
-} {
+export interface PoolSize {
+  readonly workers: number;
+  readonly blasThreads: number;
+}
+
+/** Workers of a pool, and BLAS threads of each. @param jobs most that can run at one time. */
+export function poolSize({ threads, jobs }: Omit<MatrixPoolOptions, 'choice'>): PoolSize {
   const workers = Math.max(1, Math.min(threads, jobs));
   return { workers, blasThreads: Math.max(1, Math.floor(threads / workers)) };
 }

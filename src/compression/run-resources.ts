@@ -8,7 +8,7 @@ import { ForwardPool } from '../models/llama/forward-pool.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import type { LinearGroup } from '../models/llama/tensors.js';
 import { checkDenseModel } from './check-dense-model.js';
-import { MatrixPool, poolSize } from './matrix-pool.js';
+import { MatrixPool, type PoolSize, poolSize } from './matrix-pool.js';
 import { modelHash } from './run-fingerprint.js';
 
 export interface RunResourcesOptions {
@@ -27,12 +27,14 @@ export class RunResources {
   readonly windows: LoadedWindows;
   readonly choice: EngineChoice;
   readonly threads: number;
-  readonly forwardPool: ForwardPool;
+  /** Of {@link forwardPool}. */
+  readonly forwardSize: PoolSize;
   /** For whole products; the main thread's. */
   readonly compute: Compute;
   /** Seconds of work that is done once for all runs. */
   sharedSeconds = 0;
   readonly #firstGrams: Partial<Record<LinearGroup, Matrix>> | undefined;
+  #forwardPool: ForwardPool | undefined;
   #matrixPool: MatrixPool | undefined;
   #denseOutput: number | undefined;
   #modelHash: string | undefined;
@@ -44,15 +46,22 @@ export class RunResources {
     this.threads = threads;
     this.compute = new Compute(createChosenEngine(choice));
     this.#firstGrams = several ? {} : undefined;
-    const { seqLen } = windows;
-    const sequences = windows.windows.length;
-    this.forwardPool = new ForwardPool({ config: model.config, choice, threads, sequences, seqLen });
+    this.forwardSize = poolSize({ threads, jobs: windows.windows.length });
   }
 
   /** See {@link modelHash}. */
   get modelHash(): string {
     this.#modelHash ??= modelHash(this.model);
     return this.#modelHash;
+  }
+
+  /** Threads for the calibration windows, started at first use. */
+  get forwardPool(): ForwardPool {
+    const { model, windows, choice, threads } = this;
+    const { seqLen } = windows;
+    const sequences = windows.windows.length;
+    this.#forwardPool ??= new ForwardPool({ config: model.config, choice, threads, sequences, seqLen });
+    return this.#forwardPool;
   }
 
   /** Threads for so many jobs at one time. Those of an earlier run stay if they are as many. */
@@ -96,7 +105,7 @@ export class RunResources {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([this.#matrixPool?.close(), this.forwardPool.close()]);
+    await Promise.allSettled([this.#matrixPool?.close(), this.#forwardPool?.close()]);
   }
 }
 

@@ -3,6 +3,7 @@ import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, trunca
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { SafetensorsFile } from '../../src/formats/safetensors/reader.js';
 import { dsf, type Outcome, root } from '../cli/run-dsf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dsf-compress-'));
@@ -109,6 +110,19 @@ describe('dsf compress on the embedded model', () => {
     },
     60_000,
   );
+
+  it('takes the inputs of the dense model with --sequential dense', () => {
+    const [all, alone] = [join(folder, 'dense-inputs'), join(folder, 'alone')];
+    expect(compress(model, all, '--sequential', 'dense', '--include', '*layers.0.*,*layers.3.*').status).toBe(0);
+    // Nothing before block 3 is compressed here.
+    expect(compress(model, alone, '--include', '*layers.3.*').status).toBe(0);
+    const [one, other] = [all, alone].map((path) => new SafetensorsFile(join(path, 'model.safetensors')));
+    const names = [...(other?.header.tensors.keys() ?? [])].filter((name) => name.startsWith('model.layers.3.'));
+    expect(names.length).toBeGreaterThan(10);
+    for (const name of names) expect(one?.readBytes(name)).toEqual(other?.readBytes(name));
+    one?.close();
+    other?.close();
+  }, 60_000);
 
   it('exports a dense model of the same perplexity', () => {
     const dense = join(folder, 'dense');
