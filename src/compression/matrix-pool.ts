@@ -1,6 +1,7 @@
 import { Piscina } from 'piscina';
 import { postedError, receivedError } from '../errors.js';
 import type { EngineChoice } from '../linalg/engines/select.js';
+import { workerFile } from '../worker-file.js';
 import type { MatrixJob, MemberResult } from './matrix-job.js';
 import type { WorkerAnswer } from './matrix-worker.js';
 
@@ -22,8 +23,7 @@ export class MatrixPool {
     this.workers = Math.max(1, Math.min(threads, jobs));
     this.blasThreads = Math.max(1, Math.floor(threads / this.workers));
     this.#pool = new Piscina({
-      // Threads run JavaScript: started from the TypeScript sources (tests), they are taken from the build.
-      filename: new URL('./matrix-worker.js', import.meta.url.replace('/src/compression/', '/dist/compression/')).href,
+      filename: workerFile('compression/matrix-worker.js').href,
       minThreads: this.workers,
       maxThreads: this.workers,
       workerData: { choice, blasThreads: this.blasThreads },

@@ -4,6 +4,7 @@ import { type DoubleSparseError, postedError, receivedError } from '../../errors
 import type { EngineChoice } from '../../linalg/engines/select.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { sharedZeros } from '../../linalg/shared-matrix.js';
+import { workerFile } from '../../worker-file.js';
 import type { LlamaConfig } from './config.js';
 import type { BlockJob, ForwardJob, GroupMatrices, LossJob, Sequence } from './forward-job.js';
 import type { ForwardAnswer, ForwardWorkerData, JobTimes } from './forward-worker.js';
@@ -65,8 +66,7 @@ export class ForwardPool {
     this.#rotary = rotaryTable(config.rope, config.headSize, seqLen);
     const data: ForwardWorkerData = { choice, blasThreads: this.blasThreads, config };
     this.#pool = new Piscina({
-      // Threads run JavaScript: started from the TypeScript sources (tests), they are taken from the build.
-      filename: new URL('./forward-worker.js', import.meta.url.replace('/src/models/', '/dist/models/')).href,
+      filename: workerFile('models/llama/forward-worker.js').href,
       minThreads: this.workers,
       maxThreads: this.workers,
       workerData: data,
