@@ -40,7 +40,7 @@ export class ImageModel {
       throw new DoubleSparseError(
         'option-out-of-range',
         `batches of ${batchSize} images: ${session.path} takes ${images} at a time`,
-        { data: { option: 'batchSize', value: batchSize, limit: images }, hint: 'leave --batch-size away' },
+        { data: { option: 'batchSize', value: batchSize, limit: images }, hint: `use --batch-size ${images}` },
       );
     }
     this.#fixed = images !== undefined;

@@ -1,7 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 
-const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+/** `seqLen` as it is written in a flag: `seq-len`. */
+export const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** The schema under defaults and optionals. */
 function core(schema: z.ZodType): z.ZodType {
@@ -21,8 +22,21 @@ function parserOf(schema: z.ZodType): (text: string) => unknown {
   return (text) => text;
 }
 
-/** Adds one flag for each option of a schema: `seqLen` becomes `--seq-len`. Values are checked by the schema. */
-export function addFlags(command: Command, schema: z.ZodObject): void {
+/** Names of the flags of a schema, as in the command's options. */
+export function flagNames(schema: z.ZodObject): string[] {
+  return Object.keys(schema.shape);
+}
+
+/** Names of the options that were given, whatever their values. */
+export function givenFlags(command: Command): string[] {
+  return Object.keys(command.opts()).filter((name) => command.getOptionValueSource(name) === 'cli');
+}
+
+/**
+ * Adds one flag for each option of a schema: `seqLen` becomes `--seq-len`. Values are checked by the schema.
+ * @param group heading in the help (default: that of all options).
+ */
+export function addFlags(command: Command, schema: z.ZodObject, group?: string): void {
   for (const [name, field] of Object.entries(schema.shape as Record<string, z.ZodType>)) {
     const inner = core(field);
     const value =
@@ -41,6 +55,7 @@ export function addFlags(command: Command, schema: z.ZodObject): void {
       const fallback: unknown = field.parse(undefined);
       option.default(fallback, Array.isArray(fallback) ? fallback.join(',') : String(fallback));
     }
+    if (group !== undefined) option.helpGroup(group);
     command.addOption(option);
   }
 }
