@@ -102,13 +102,7 @@ const chunkRows = 4096;
  * @param target wanted outputs of the same positions.
  * @throws DoubleSparseError `shape-mismatch` when the vectors have another length, `non-finite-value`
  */
-export function addProductInputs(
-  gram: InputGram,
-  inputs: number,
-  input: Tensor,
-  layer: string,
-  target?: Tensor,
-): void {
+export function addProductInputs(gram: InputGram, inputs: number, input: Tensor, layer: string, target?: Tensor): void {
   const { dims, data } = input;
   const length = dims.at(-1) ?? 1;
   if (length !== inputs) {

@@ -66,7 +66,8 @@ function targetWeight(weight: Matrix, gram: Matrix, cross: Matrix, compute: Comp
   return compute.scope(() => {
     const damped = compute.matrix(columns, columns);
     damped.data.set(gram.data);
-    for (let i = 0; i < columns; i++) damped.data[i * columns + i] = (gram.data[i * columns + i] as number) + ridge * mean;
+    for (let i = 0; i < columns; i++)
+      damped.data[i * columns + i] = (gram.data[i * columns + i] as number) + ridge * mean;
     const inverse = withDamping(damped, compute, (each) => (invertPositiveDefinite(each, compute) ? each : undefined));
     const difference = compute.matrix(rows, columns);
     difference.data.set(cross.data);

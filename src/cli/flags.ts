@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
+import { DoubleSparseError } from '../errors.js';
 
 /** `seqLen` as it is written in a flag: `seq-len`. */
 export const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
@@ -20,6 +21,21 @@ function parserOf(schema: z.ZodType): (text: string) => unknown {
     return (text) => text.split(',').map((part) => ofPart(part.trim()));
   }
   return (text) => text;
+}
+
+/**
+ * Options from flags that are there for several kinds of models.
+ * @throws DoubleSparseError `option-out-of-range` naming a flag whose value this kind does not have
+ */
+export function parseOptions<T>(schema: z.ZodType<T>, flags: unknown): T {
+  const result = schema.safeParse(flags);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const option = String(issue?.path[0] ?? '');
+  throw new DoubleSparseError('option-out-of-range', `--${kebab(option)}: ${issue?.message}`, {
+    data: { option },
+    hint: 'dsf COMMAND --help tells which values belong to which models',
+  });
 }
 
 /** Names of the flags of a schema, as in the command's options. */

@@ -18,7 +18,8 @@ function accuracyText({ images, correct, top1, standardError, top5, top5Standard
 const percentage = (part: number, error: number): string =>
   `${(100 * part).toFixed(2)} ± ${(100 * error).toFixed(2)} %`;
 
-function parityTable(parity: Readonly<Record<string, Parity>>): string {
+/** One row an output. */
+export function parityTable(parity: Readonly<Record<string, Parity>>): string {
   return renderTable(
     ['output', 'values', 'cosine', 'mean relative error', 'largest'],
     Object.entries(parity).map(([name, { count, cosine, meanRelative, maximumRelative }]) => [

@@ -38,7 +38,9 @@ export async function sensitivities(
     const { error } = levels[level + 1]!;
     const product = productOf(solutions[level]!, planned.layer.groups, compute);
     const offsets = offsetsOf(planned, inputs.get(planned)!, product);
-    const alone = rewriteModel(model, rewritingOf(model, [{ planned, factors: [product], offsets }]), { format: 'plain' });
+    const alone = rewriteModel(model, rewritingOf(model, [{ planned, factors: [product], offsets }]), {
+      format: 'plain',
+    });
     const loss = outputLoss(expected, await outputsOf(alone.model, images, options));
     result.set(planned, error > 0 ? loss / error : 0);
   }
@@ -74,10 +76,14 @@ export function allocatedBudgets(
   const budget = (1 - sparsity) * total;
   if (budget < least) {
     const limit = Math.floor((1 - least / total) * 1000) / 1000;
-    throw new DoubleSparseError('option-out-of-range', `sparsity ${sparsity} is above the sparsest levels of the layers`, {
-      data: { sparsity, limit },
-      hint: `ask for ${limit} at most, or use --allocate uniform`,
-    });
+    throw new DoubleSparseError(
+      'option-out-of-range',
+      `sparsity ${sparsity} is above the sparsest levels of the layers`,
+      {
+        data: { sparsity, limit },
+        hint: `ask for ${limit} at most, or use --allocate uniform`,
+      },
+    );
   }
   const { chosen } = allocate(candidates, budget);
   return new Map(layers.map((planned, i) => [planned, chosen[i]!.nonzeros]));

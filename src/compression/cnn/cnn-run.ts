@@ -1,5 +1,5 @@
-import { rewriteModel } from '../../models/cnn/rewrite.js';
 import type { MethodName } from '../../factorization/registry.js';
+import { rewriteModel } from '../../models/cnn/rewrite.js';
 import { allocatedBudgets, sensitivities, uniformBudgets } from './budgets.js';
 import type { CnnResources } from './cnn-resources.js';
 import { gatherWithTargets, type LayerStatistics } from './gather.js';
@@ -39,9 +39,15 @@ export class LevelDatabase {
     this.#resources = resources;
   }
 
+  /** That earlier runs spent on levels of a method, the inputs of the dense model aside. */
+  secondsOf(method: CnnMethodName): number {
+    return this.#known.get(method)?.seconds ?? 0;
+  }
+
   async of(method: CnnMethodName, { effort, seed }: CnnCompressOptions) {
     const known = this.#known.get(method);
     if (known) return known;
+    await this.#resources.denseInputs();
     const start = performance.now();
     const curves = await levelCurves(this.#resources, method, { effort, seed });
     const weights = await sensitivities(this.#resources, curves);

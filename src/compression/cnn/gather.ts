@@ -30,7 +30,11 @@ export async function gatherInputs(
   options: GatherOptions,
 ): Promise<ReadonlyMap<PlannedLayer, LayerStatistics>> {
   const uses = layers.flatMap((planned) => planned.outputs.map((output) => ({ planned, output })));
-  const running = await TensorReader.open(model, uses.map(({ output }) => output.use.input), options);
+  const running = await TensorReader.open(
+    model,
+    uses.map(({ output }) => output.use.input),
+    options,
+  );
   const collectors = new Map<LayerOutput, Collector>();
   try {
     for await (const batch of images.batches()) {
@@ -66,7 +70,11 @@ export async function gatherWithTargets(
   const { outputs } = planned;
   const shortcuts = outputs.flatMap(({ sum }) => (sum ? [sum.other] : []));
   const inputs = outputs.map(({ use }) => use.input);
-  const wanted = await TensorReader.open(dense, outputs.flatMap(({ sum, name }) => (sum ? [name, sum.name] : [name])), options);
+  const wanted = await TensorReader.open(
+    dense,
+    outputs.flatMap(({ sum, name }) => (sum ? [name, sum.name] : [name])),
+    options,
+  );
   let present: TensorReader | undefined;
   const collectors: Collector[] = [];
   try {
@@ -98,7 +106,11 @@ class TensorReader {
     this.#input = input;
   }
 
-  static async open(model: OnnxModel, wanted: readonly string[], { layout, threads }: GatherOptions): Promise<TensorReader> {
+  static async open(
+    model: OnnxModel,
+    wanted: readonly string[],
+    { layout, threads }: GatherOptions,
+  ): Promise<TensorReader> {
     const names = [...new Set(wanted)];
     const initial = new Set(model.initializers.keys());
     const input = model.inputs.find(({ message }) => !initial.has(message.name))?.message.name ?? '';

@@ -21,7 +21,10 @@ export interface LayerJob {
  * Runs one job; one result for each budget. Errors of the mathematics come back with the name of the layer in front.
  * @throws DoubleSparseError
  */
-export function runLayerJob({ name, method, weight, gram, budgets, options }: LayerJob, compute: Compute): Factorization[] {
+export function runLayerJob(
+  { name, method, weight, gram, budgets, options }: LayerJob,
+  compute: Compute,
+): Factorization[] {
   validateLayer(weight, gram, name);
   try {
     if (method === 'obc') return obcLevels(weight, gram, budgets, options, compute);

@@ -94,10 +94,14 @@ function keptByChoice({ name, kind, rows, columns, uses }: CnnLayer): KeptLayer 
 function nothingFound(model: OnnxModel, kept: readonly KeptLayer[]): DoubleSparseError {
   const reasons = kept.slice(0, 3).map(({ name, reason }) => `${name}: ${reason}`);
   const because = reasons.length > 0 ? ` (${reasons.join('; ')})` : '';
-  return new DoubleSparseError('file-unsupported', `${model.path} has no convolution or matrix product to compress${because}`, {
-    data: { path: model.path, kept: kept.length },
-    hint: 'convolutions and matrix products with constant float weights are compressed',
-  });
+  return new DoubleSparseError(
+    'file-unsupported',
+    `${model.path} has no convolution or matrix product to compress${because}`,
+    {
+      data: { path: model.path, kept: kept.length },
+      hint: 'convolutions and matrix products with constant float weights are compressed',
+    },
+  );
 }
 
 /** A pattern without any match is a slip of the pen: what it was meant for would be treated otherwise, unnoticed. */

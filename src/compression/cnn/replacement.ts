@@ -1,8 +1,13 @@
 import type { OnnxModel } from '../../formats/onnx/model.js';
 import { type Matrix, zeros } from '../../linalg/matrix.js';
 import type { BatchNormalization, CnnLayer } from '../../models/cnn/layer.js';
-import type { BatchNormalizationReplacement, LayerReplacement, LayerWeight, Rewriting } from '../../models/cnn/rewrite.js';
-import { scaledRows, type PlannedLayer } from './planned-layer.js';
+import type {
+  BatchNormalizationReplacement,
+  LayerReplacement,
+  LayerWeight,
+  Rewriting,
+} from '../../models/cnn/rewrite.js';
+import { type PlannedLayer, scaledRows } from './planned-layer.js';
 
 /** A compressed layer in the scale of its outputs y = V x + c (see PlannedLayer). */
 export interface CompressedLayer {

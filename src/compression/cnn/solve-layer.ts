@@ -1,5 +1,5 @@
-import { fittedOffset, type LinearProblem, linearProblem } from '../../calibration/linear-target.js';
 import type { InputStatistics } from '../../calibration/input-gram.js';
+import { fittedOffset, type LinearProblem, linearProblem } from '../../calibration/linear-target.js';
 import type { Effort } from '../../factorization/factorization.js';
 import { quadraticForm } from '../../factorization/layer-error.js';
 import type { MethodName } from '../../factorization/registry.js';
@@ -75,7 +75,9 @@ export async function solveLayer(
         method,
         weight,
         gram,
-        budgets: budgets.map((budget) => Math.floor((budget * (group + 1)) / groups) - Math.floor((budget * group) / groups)),
+        budgets: budgets.map(
+          (budget) => Math.floor((budget * (group + 1)) / groups) - Math.floor((budget * group) / groups),
+        ),
         options: { sparsity: 0, effort, seed },
       }),
     ),
@@ -86,7 +88,9 @@ export async function solveLayer(
     const factorCount = parts[0]!.factors.length;
     return {
       method,
-      factors: Array.from({ length: factorCount }, (_each, factor) => stackRows(parts.map(({ factors }) => factors[factor] as Matrix))),
+      factors: Array.from({ length: factorCount }, (_each, factor) =>
+        stackRows(parts.map(({ factors }) => factors[factor] as Matrix)),
+      ),
       nonzeros: parts.reduce((sum, { metrics }) => sum + metrics.nonzeros, 0),
       error: parts.reduce((sum, { metrics }, group) => sum + metrics.relativeError * (energies[group] as number), 0),
       energy: energies.reduce((sum, energy) => sum + energy, 0),
@@ -100,7 +104,7 @@ export function best(solutions: readonly LayerSolution[]): LayerSolution {
 }
 
 /** A B of each group, stacked: rows x columns. */
-export function productOf({ factors }: Pick<LayerSolution, "factors">, groups: number, compute: Compute): Matrix {
+export function productOf({ factors }: Pick<LayerSolution, 'factors'>, groups: number, compute: Compute): Matrix {
   const [a, b] = factors as [Matrix, Matrix | undefined];
   if (!b) return a;
   const product = zeros(a.rows, b.columns);

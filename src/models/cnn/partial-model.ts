@@ -26,5 +26,11 @@ export function partialModel(model: OnnxModel, names: readonly string[]): OnnxMo
 
 /** Tensors that a node reads, those that only its subgraphs read among them. */
 function namesRead(node: NodeProto): string[] {
-  return [...node.input, ...subgraphsOf(node).flatMap((graph) => [...graph.node.flatMap(namesRead), ...graph.output.map(({ name }) => name)])];
+  return [
+    ...node.input,
+    ...subgraphsOf(node).flatMap((graph) => [
+      ...graph.node.flatMap(namesRead),
+      ...graph.output.map(({ name }) => name),
+    ]),
+  ];
 }
