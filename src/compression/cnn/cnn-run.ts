@@ -7,7 +7,7 @@ import { type LevelCurve, levelCurves } from './level-curves.js';
 import type { CnnCompressOptions, CnnMethodName } from './options.js';
 import type { PlannedLayer } from './planned-layer.js';
 import { type CompressedLayer, rewritingOf } from './replacement.js';
-import { balanced, best, candidatesOf, layerProblems, offsetsOf, productOf, solveLayer } from './solve-layer.js';
+import { balanced, type LayerSolution, layerProblems, offsetsOf, productOf, solveByMethod } from './solve-layer.js';
 
 /** What became of a layer. */
 export interface CnnLayerResult {
@@ -88,10 +88,9 @@ export async function compressLayers(
           ? (await resources.denseInputs()).get(planned)!
           : await gatherWithTargets(model, prefixOf(resources, compressed), planned, images, gathering);
       const problems = layerProblems(planned, statistics, compute);
-      const solutions = await Promise.all(
-        candidatesOf(method, columns).map((each) => solveLayer(planned, problems, each, [budget], options, resources)),
-      );
-      const solution = best(solutions.flat());
+      const [solution] = (await solveByMethod(planned, problems, method, [budget], options, resources)) as [
+        LayerSolution,
+      ];
       const offsets = offsetsOf(planned, statistics, productOf(solution, groups, compute));
       compressed.push({ planned, factors: balanced(solution.factors, groups), offsets });
       const { error, energy, nonzeros } = solution;

@@ -3,7 +3,7 @@ import type { Effort } from '../../factorization/factorization.js';
 import type { CnnResources } from './cnn-resources.js';
 import type { CnnMethodName } from './options.js';
 import type { PlannedLayer } from './planned-layer.js';
-import { best, candidatesOf, type LayerSolution, layerProblems, solveLayer } from './solve-layer.js';
+import { type LayerSolution, layerProblems, solveByMethod } from './solve-layer.js';
 
 /** A measured way to compress a layer. */
 export interface MeasuredLevel {
@@ -34,15 +34,13 @@ export async function levelCurves(
   onLayer: (layer: PlannedLayer) => void = () => {},
 ): Promise<Map<PlannedLayer, LevelCurve>> {
   const inputs = await resources.denseInputs();
+  // A search would take most of the time of a run, and changes all levels in much the same way.
+  const settings = { ...options, effort: options.effort === 'search' ? 'max' : options.effort };
   const curves = await Promise.all(
     resources.plan.layers.map(async (planned): Promise<[PlannedLayer, LevelCurve]> => {
       const problems: LinearProblem[] = layerProblems(planned, inputs.get(planned)!, resources.compute);
       const budgets = [...new Set(densities.map((density) => Math.max(2, Math.floor(density * planned.entries))))];
-      const candidates = candidatesOf(method, planned.layer.columns);
-      const solved = await Promise.all(
-        candidates.map((each) => solveLayer(planned, problems, each, budgets, options, resources)),
-      );
-      const solutions = budgets.map((_, level) => best(solved.map((each) => each[level]!)));
+      const solutions = await solveByMethod(planned, problems, method, budgets, settings, resources);
       onLayer(planned);
       const measured = solutions.map(({ error, energy }, i) => ({
         nonzeros: budgets[i]!,
