@@ -79,6 +79,11 @@ async function evaluateOnText(path: string, text: string, flags: TextFlags & Own
     `${result.windows} windows of ${seqLen} tokens from the first token on, ${bos ? 'with' : 'without'} BOS, first token of each not scored; ${formatSeconds(result.seconds)}`,
   );
   const { perplexity: value, standardError, tokens } = result;
+  const { vocabularySize } = model.config;
+  if (value >= vocabularySize)
+    say(
+      `no better than guessing among ${vocabularySize} tokens: the model is damaged or compressed beyond use, or its tokenizer is another model's`,
+    );
   if (json)
     printResult(JSON.stringify({ perplexity: value, standardError, tokens, windows: result.windows, seqLen, bos }));
   else printResult(`perplexity ${value.toFixed(4)} ± ${standardError.toFixed(4)} (${tokens} tokens scored)`);

@@ -1,9 +1,9 @@
-import { mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { ImageSource } from '../../calibration/images/image-source.js';
 import { evaluateImages, type ImageEvaluation } from '../../evaluation/evaluate-images.js';
+import { makeFolder } from '../../formats/make-folder.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
 import { serializeOnnx, writeOnnx } from '../../formats/onnx/writer.js';
 import type { CnnCalibration } from './cnn-resources.js';
@@ -75,7 +75,7 @@ export async function compareOnnx(
   const { preprocessing } = calibration;
   const evaluate = (each: OnnxModel): Promise<ImageEvaluation> =>
     evaluateImages(each, source, { preprocessing, labels, batchSize, threads, against: model });
-  if (folder !== undefined) mkdirSync(folder, { recursive: true });
+  if (folder !== undefined) makeFolder(folder);
   const compressor = await OnnxCompressor.open(model, calibration, common);
   try {
     const { resources, costs } = compressor;
