@@ -71,10 +71,30 @@ test('compare puts methods and sparsities side by side', () => {
 
 test.each<[string, number, RegExp, string[]]>([
   ['no calibration images', 2, /calibrated on images/, ['compress', model, '--out', at('x.onnx')]],
-  ['flags of language models', 2, /--seq-len are for language models/, ['compress', model, '--out', at('x.onnx'), '--seq-len', '8', ...calibrated]],
-  ['a sequence of language models', 2, /--sequential/, ['compress', model, '--out', at('x.onnx'), '--sequential', 'block', ...calibrated]],
-  ['flags of ONNX models', 2, /--allocate are for ONNX models/, ['compress', join(root, 'models/sotu-m'), '--out', at('x'), '--allocate', 'uniform']],
-  ['a method of ONNX models', 2, /--method/, ['compress', join(root, 'models/sotu-m'), '--out', at('x'), '--method', 'auto']],
+  [
+    'flags of language models',
+    2,
+    /--seq-len are for language models/,
+    ['compress', model, '--out', at('x.onnx'), '--seq-len', '8', ...calibrated],
+  ],
+  [
+    'a sequence of language models',
+    2,
+    /--sequential/,
+    ['compress', model, '--out', at('x.onnx'), '--sequential', 'block', ...calibrated],
+  ],
+  [
+    'flags of ONNX models',
+    2,
+    /--allocate are for ONNX models/,
+    ['compress', join(root, 'models/sotu-m'), '--out', at('x'), '--allocate', 'uniform'],
+  ],
+  [
+    'a method of ONNX models',
+    2,
+    /--method/,
+    ['compress', join(root, 'models/sotu-m'), '--out', at('x'), '--method', 'auto'],
+  ],
   ['nothing to compare on', 2, /compared on images/, ['compare', model, ...calibrated]],
   ['an existing file', 1, /exists/, ['compress', model, '--out', at('images'), ...calibrated]],
 ])('%s: refused', (_, status, message, args) => {
