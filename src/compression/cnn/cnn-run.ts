@@ -44,12 +44,18 @@ export class LevelDatabase {
     return this.#known.get(method)?.seconds ?? 0;
   }
 
-  async of(method: CnnMethodName, { effort, seed }: CnnCompressOptions) {
+  async of(method: CnnMethodName, { effort, seed }: CnnCompressOptions, report: (event: CnnEvent) => void) {
     const known = this.#known.get(method);
     if (known) return known;
+    const status = (text: string): void => report({ kind: 'status', text });
+    status('inputs of the dense model');
     await this.#resources.denseInputs();
     const start = performance.now();
-    const curves = await levelCurves(this.#resources, method, { effort, seed });
+    const total = this.#resources.plan.layers.length;
+    const curves = await levelCurves(this.#resources, method, { effort, seed }, (done) =>
+      status(`levels of ${done} of ${total} layers measured`),
+    );
+    status('what layers do to the outputs');
     const weights = await sensitivities(this.#resources, curves);
     const made = { curves, weights, seconds: (performance.now() - start) / 1000 };
     this.#known.set(method, made);
@@ -70,7 +76,7 @@ export async function compressLayers(
 ): Promise<{ compressed: CompressedLayer[]; results: CnnLayerResult[] }> {
   const { model, plan, images, gathering, compute } = resources;
   const { method, sparsity, sequential } = options;
-  const budgets = await budgetsOf(resources, database, unitCosts, options);
+  const budgets = await budgetsOf(resources, database, unitCosts, options, report);
   const compressed: CompressedLayer[] = [];
   const results: CnnLayerResult[] = [];
   for (const [done, planned] of plan.layers.entries()) {
@@ -116,9 +122,10 @@ async function budgetsOf(
   database: LevelDatabase,
   unitCosts: ReadonlyMap<PlannedLayer, number>,
   options: CnnCompressOptions,
+  report: (event: CnnEvent) => void,
 ): Promise<Map<PlannedLayer, number>> {
   const { allocate, sparsity, method } = options;
   if (allocate === 'uniform' || sparsity === 0) return uniformBudgets(plan.layers, sparsity);
-  const { curves, weights } = await database.of(method, options);
+  const { curves, weights } = await database.of(method, options, report);
   return allocatedBudgets(plan.layers, curves, weights, unitCosts, sparsity);
 }
