@@ -64,14 +64,21 @@ describe('with wanted outputs', () => {
     const { mean, meanSquare } = statistics.target!;
     for (let i = 0; i < out; i++) {
       const values = Array.from({ length: count }, (_, n) => t.data[n * out + i]);
-      expect(mean[i]).toBeCloseTo(values.reduce((sum, value) => sum + value / count, 0), 9);
-      expect(meanSquare[i]).toBeCloseTo(values.reduce((sum, value) => sum + value ** 2 / count, 0), 9);
+      expect(mean[i]).toBeCloseTo(
+        values.reduce((sum, value) => sum + value / count, 0),
+        9,
+      );
+      expect(meanSquare[i]).toBeCloseTo(
+        values.reduce((sum, value) => sum + value ** 2 / count, 0),
+        9,
+      );
     }
   });
 
   test('errors of any V differ by tr((W* - V) S (W* - V)^T) from the least', () => {
     const problem = linearProblem(weight, [statistics], true, compute);
-    const errorOf = (v: Matrix): number => meanError(x, t, v, fittedOffset(v, statistics, { weight, offset: new Float64Array(out) }));
+    const errorOf = (v: Matrix): number =>
+      meanError(x, t, v, fittedOffset(v, statistics, { weight, offset: new Float64Array(out) }));
     const least = errorOf(problem.weight);
     for (let seed = 20; seed < 30; seed++) {
       const v = randomMatrix(out, inputs, seed);
