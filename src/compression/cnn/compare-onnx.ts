@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -6,10 +8,16 @@ import { evaluateImages, type ImageEvaluation } from '../../evaluation/evaluate-
 import { makeFolder } from '../../formats/make-folder.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
 import { serializeOnnx, writeOnnx } from '../../formats/onnx/writer.js';
+import { chooseEngine, createChosenEngine } from '../../linalg/engines/select.js';
+import { KeptResult } from '../kept-result.js';
+import type { Fingerprint } from '../run-folder.js';
 import type { CnnCalibration } from './cnn-resources.js';
 import type { CnnEvent } from './cnn-run.js';
 import { OnnxCompressor, verifyModel } from './compress-onnx.js';
-import { type CnnMethodName, cnnMethodNames, cnnSharedOptionsSchema } from './options.js';
+import { type CnnCompressOptions, type CnnMethodName, cnnMethodNames, cnnSharedOptionsSchema } from './options.js';
+
+/** Version of what decides the numbers of a row; kept rows of another one are not taken. */
+const comparisonVersion = 1;
 
 export const cnnCompareOptionsSchema = cnnSharedOptionsSchema.extend({
   methods: z.array(z.enum(cnnMethodNames)).min(1).default(['auto', 'obc', 'admm', 'magnitude', 'low-rank']),
@@ -34,14 +42,19 @@ interface CnnComparisonNumbers {
   readonly multiplyAdds: number;
 }
 
-export interface CnnComparisonRow extends CnnComparisonNumbers {
-  readonly method: CnnMethodName;
-  readonly sparsity: number;
+const rowSchema = z.object({
+  method: z.enum(cnnMethodNames),
+  sparsity: z.number(),
+  evaluation: z.custom<ImageEvaluation>((value) => typeof value === 'object' && value !== null),
+  bytes: z.number(),
+  nonzeros: z.number(),
+  multiplyAdds: z.number(),
   /** Of a run by itself: what rows share counts in each. */
-  readonly seconds: number;
+  seconds: z.number(),
   /** How many layers each method of `auto` got. */
-  readonly layers: Readonly<Record<string, number>>;
-}
+  layers: z.record(z.string(), z.number()),
+});
+export type CnnComparisonRow = CnnComparisonNumbers & Readonly<z.output<typeof rowSchema>>;
 
 export interface CnnComparison {
   readonly dense: CnnComparisonNumbers;
@@ -58,8 +71,10 @@ export type CnnComparisonEvent =
 /**
  * Compresses an ONNX model by every method at every sparsity, with the same calibration images and corrections, and
  * evaluates all of them and the dense model on the same images.
- * @param folder gets the compressed models as METHOD-SPARSITY.onnx, if given.
- * @throws DoubleSparseError of {@link OnnxCompressor} and {@link evaluateImages}
+ * @param folder gets the compressed models as METHOD-SPARSITY.onnx, if given, and every row in a JSON file beside them.
+ *   Rows that it holds are not computed again, but with `force`.
+ * @throws DoubleSparseError of {@link OnnxCompressor} and {@link evaluateImages}; `run-mismatch` when the folder holds
+ *   rows of other settings and `force` is not set
  */
 export async function compareOnnx(
   model: OnnxModel,
@@ -86,26 +101,35 @@ export async function compareOnnx(
       multiplyAdds: costs.layers + costs.kept,
     };
     report({ kind: 'dense', row: dense });
+    const rowOf = async (own: CnnCompressOptions, path: string | undefined): Promise<CnnComparisonRow> => {
+      const { method, sparsity } = own;
+      const compressed = await compressor.compress(own, (event) => report({ kind: 'run', method, sparsity, event }));
+      await verifyModel(resources, compressed, `${method} at ${sparsity}`);
+      if (path !== undefined) writeOnnx(compressed.model, path);
+      const { layers } = compressed;
+      const counts: Record<string, number> = {};
+      for (const { method: each = 'dense' } of layers) counts[each] = (counts[each] ?? 0) + 1;
+      return {
+        method,
+        sparsity,
+        evaluation: await evaluate(compressed.model),
+        bytes: serializeOnnx(compressed.model).byteLength,
+        nonzeros: layers.reduce((sum, { nonzeros }) => sum + nonzeros, 0),
+        multiplyAdds: compressor.multiplyAdds(layers),
+        seconds: compressed.seconds,
+        layers: counts,
+      };
+    };
+    const fingerprint = await fingerprintOf(compressor, images, options);
     const rows: CnnComparisonRow[] = [];
     for (const sparsity of new Set(sparsities)) {
       for (const method of new Set(methods)) {
-        const own = { ...common, method, sparsity };
-        const compressed = await compressor.compress(own, (event) => report({ kind: 'run', method, sparsity, event }));
-        await verifyModel(resources, compressed, `${method} at ${sparsity}`);
-        if (folder !== undefined) writeOnnx(compressed.model, join(folder, `${method}-${sparsity}.onnx`));
-        const { layers } = compressed;
-        const counts = new Map<string, number>();
-        for (const each of layers) counts.set(each.method ?? 'dense', (counts.get(each.method ?? 'dense') ?? 0) + 1);
-        const row: CnnComparisonRow = {
-          method,
-          sparsity,
-          evaluation: await evaluate(compressed.model),
-          bytes: serializeOnnx(compressed.model).byteLength,
-          nonzeros: layers.reduce((sum, { nonzeros }) => sum + nonzeros, 0),
-          multiplyAdds: compressor.multiplyAdds(layers),
-          seconds: compressed.seconds,
-          layers: Object.fromEntries(counts),
-        };
+        const path = folder === undefined ? undefined : join(folder, `${method}-${sparsity}`);
+        const own = { ...fingerprint, method, sparsity };
+        const kept = path === undefined ? undefined : new KeptResult(`${path}.json`, own, rowSchema, options.force);
+        const known = !options.force && existsSync(`${path}.onnx`) ? kept?.value : undefined;
+        const row = known ?? (await rowOf({ ...common, method, sparsity }, path && `${path}.onnx`));
+        if (!known) kept?.keep(row);
         rows.push(row);
         report({ kind: 'row', row });
       }
@@ -114,4 +138,28 @@ export async function compareOnnx(
   } finally {
     await compressor.close();
   }
+}
+
+/** Everything that the rows of a comparison depend on. */
+async function fingerprintOf(
+  { resources }: OnnxCompressor,
+  { source, labels }: CnnEvaluationImages,
+  { methods: _methods, sparsities: _sparsities, force: _force, threads: _threads, ...options }: CnnCompareOptions,
+): Promise<Fingerprint> {
+  const hash = (parts: Iterable<Uint8Array | string>): string => {
+    const sum = createHash('sha256');
+    for (const part of parts) sum.update(part);
+    return sum.digest('hex');
+  };
+  const calibration = createHash('sha256');
+  for await (const { data } of resources.images.batches())
+    calibration.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  return {
+    version: comparisonVersion,
+    model: hash([serializeOnnx(resources.model)]),
+    calibration: calibration.digest('hex'),
+    evaluation: hash([JSON.stringify([source.names, labels ? Array.from(labels) : []])]),
+    engine: createChosenEngine(chooseEngine(options.engine)).description,
+    options,
+  };
 }

@@ -56,7 +56,7 @@ export interface SolveOptions {
  * Solves the problems of a layer at several budgets by one method.
  * @param budgets nonzeros of the whole layer; each group gets its part.
  */
-export async function solveLayer(
+async function solveLayer(
   { layer }: PlannedLayer,
   problems: readonly LinearProblem[],
   method: MethodName,
