@@ -60,7 +60,7 @@ for (const build of ['plain', 'relaxed']) {
       const bytes = rows * columns * (type === 'F32' ? 4 : 2);
       const values = memory.allocate(bytes);
       // Pages that were never written would all be one page of zeros in the cache.
-      memory.bytes(values, bytes).fill(1);
+      memory.bytes(values, bytes).fill(0x3c);
       return { kind: 'dense', rows, columns, type, values };
     });
   }

@@ -1,6 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { DoubleSparseError } from '../errors.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
+import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
+import { bytesPerFloat } from '../formats/dtype.js';
 import type { EngineName } from '../linalg/engine.js';
 import { chooseEngine } from '../linalg/engines/select.js';
 import type { LlamaConfig } from '../models/llama/config.js';
@@ -8,8 +10,9 @@ import { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import { rotaryTable } from '../models/llama/rope.js';
 import { compileKernels, fastestBuild, type KernelBuild } from './kernels.js';
+import { measureCosts } from './measure-costs.js';
 import { cacheSlots, placeModel } from './place-model.js';
-import type { Representation, RepresentationPlan } from './representation.js';
+import { planRepresentations, type Representation, type RepresentationPlan } from './representation.js';
 import { maximumMemoryBytes, RuntimeMemory } from './runtime-memory.js';
 import { ThreadedTokenModel } from './threaded-token-model.js';
 import type { TokenModel } from './token-model.js';
@@ -19,6 +22,8 @@ import { WorkerTeam } from './worker-team.js';
 const defaultCapacity = 4096;
 /** Positions computed at a time: enough for fast products, few enough for the caches of a processor. */
 const defaultChunk = 256;
+/** A compressed model takes less memory than the dense one, whatever is faster. */
+const defaultMemoryShare = 0.75;
 
 export interface RuntimeOptions {
   /** Default: all cores. */
@@ -27,8 +32,13 @@ export interface RuntimeOptions {
   capacity?: number;
   /** Positions computed at a time, most (default 256). */
   chunk?: number;
-  /** Of every product, or by the product's name (default `stored`). */
-  representation?: Representation | RepresentationPlan;
+  /**
+   * Of every product, or by the product's name (`stored` for others). Default `auto`: the faster of `stored` and
+   * `indexed` as measured on this machine, within `memory`.
+   */
+  representation?: Representation | RepresentationPlan | 'auto';
+  /** Bytes that compressed weights may take, for `auto` (default: three quarters of the dense weights'). */
+  memory?: number;
   /** For prompts: products of many positions (default `auto`). */
   engine?: EngineName | 'auto';
   /** Build of the kernels (default: the fastest that this machine takes). */
@@ -66,7 +76,8 @@ export async function loadTokenModel(
   const chunk = Math.min(capacity, positive('chunk', options.chunk ?? defaultChunk));
   requireRoom(llama, capacity, chunk);
   const memory = new RuntimeMemory();
-  const representation = options.representation ?? 'stored';
+  const { representation: wanted = 'auto' } = options;
+  const representation = wanted === 'auto' ? automaticPlan(checkpoint, options.memory) : wanted;
   const placed = placeModel(memory, llama, { threads, capacity, chunk, representation });
   const build = options.kernels ?? fastestBuild();
   const team = new WorkerTeam(threads, {
@@ -93,6 +104,21 @@ export async function loadTokenModel(
 function modelOf(source: string | Checkpoint | LlamaModel): LlamaModel {
   if (source instanceof LlamaModel) return source;
   return typeof source === 'string' ? openModel(source) : new LlamaModel(source);
+}
+
+/** What `auto` means; measures only where there is something to choose. */
+function automaticPlan(checkpoint: Checkpoint, memoryLimit?: number): RepresentationPlan {
+  if (!(checkpoint instanceof CompressedCheckpoint)) return {};
+  const products = [...checkpoint.products.values()].map(({ name, factors, counts, dtype }) => ({
+    name,
+    factors: factors.map(({ shape }, i) => ({ rows: shape[0], columns: shape[1], values: counts[i] as number })),
+    valueBytes: bytesPerFloat(dtype),
+  }));
+  const denseBytes = products.reduce(
+    (sum, { factors, valueBytes }) => sum + factors[0]!.rows * factors.at(-1)!.columns * valueBytes,
+    0,
+  );
+  return planRepresentations(products, measureCosts(), memoryLimit ?? defaultMemoryShare * denseBytes);
 }
 
 function positive(name: string, value: number): number {
