@@ -4,6 +4,7 @@ import type { Checkpoint } from '../formats/checkpoint.js';
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import { bytesPerFloat } from '../formats/dtype.js';
 import type { EngineName } from '../linalg/engine.js';
+import { findNativeLibrary } from '../linalg/engines/native.js';
 import { chooseEngine } from '../linalg/engines/select.js';
 import type { LlamaConfig } from '../models/llama/config.js';
 import { LlamaModel } from '../models/llama/model.js';
@@ -23,7 +24,7 @@ const defaultCapacity = 4096;
 /** Positions computed at a time: enough for fast products, few enough for the caches of a processor. */
 const defaultChunk = 256;
 /** A compressed model takes less memory than the dense one, whatever is faster. */
-const defaultMemoryShare = 0.75;
+const defaultMemoryShare = 0.65;
 
 export interface RuntimeOptions {
   /** Default: all cores. */
@@ -37,9 +38,9 @@ export interface RuntimeOptions {
    * `indexed` as measured on this machine, within `memory`.
    */
   representation?: Representation | RepresentationPlan | 'auto';
-  /** Bytes that compressed weights may take, for `auto` (default: three quarters of the dense weights'). */
+  /** Bytes that compressed weights may take, for `auto` (default: 0.65 of the dense weights'). */
   memory?: number;
-  /** For prompts: products of many positions (default `auto`). */
+  /** For prompts: products of many positions (default: a native library, `auto` where there is none). */
   engine?: EngineName | 'auto';
   /** Build of the kernels (default: the fastest that this machine takes). */
   kernels?: KernelBuild;
@@ -86,7 +87,7 @@ export async function loadTokenModel(
     rotary: rotaryTable(config.rope, config.headSize, capacity),
     memory: memory.memory,
     kernels: compileKernels(build),
-    engine: chooseEngine(options.engine ?? 'auto'),
+    engine: chooseEngine(options.engine ?? (findNativeLibrary() ? 'native' : 'auto')),
   });
   return {
     model: new ThreadedTokenModel(config, placed.layout, memory, team, capacity),
