@@ -7,6 +7,7 @@ import { addCompressCommand } from './compress.js';
 import { addDoctorCommand } from './doctor.js';
 import { addEvalCommand } from './eval.js';
 import { addExportCommand } from './export.js';
+import { addGenerateCommand } from './generate.js';
 import { addInspectCommand } from './inspect.js';
 import { addLayersCommand } from './layers.js';
 import { clearStatus, say } from './terminal.js';
@@ -33,6 +34,7 @@ const program = new Command('dsf')
 addCompressCommand(program);
 addCompareCommand(program);
 addEvalCommand(program);
+addGenerateCommand(program);
 addInspectCommand(program);
 addExportCommand(program);
 addLayersCommand(program);

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import { DoubleSparseError } from '../errors.js';
 import type { FactorizationMetrics } from '../factorization/factorization.js';
-import { describeProducts, factorTensors, metadataKey, storedProducts } from '../formats/container/description.js';
-import { maskStride, type PackedFactor, packFactor, unpackFactor } from '../formats/container/packed-factor.js';
+import { describeProducts, factorNames, metadataKey, storedProducts } from '../formats/container/description.js';
+import { packFactor, unpackFactor } from '../formats/container/packed-factor.js';
+import { type PlannedFactor, planFactorTensors, readFactor, writeFactor } from '../formats/container/stored-factor.js';
 import { planProduct } from '../formats/container/writer.js';
-import { bytesPerFloat } from '../formats/dtype.js';
 import { SafetensorsFile } from '../formats/safetensors/reader.js';
 import { SafetensorsWriter } from '../formats/safetensors/writer.js';
 import type { Matrix } from '../linalg/matrix.js';
@@ -18,7 +18,6 @@ export interface FinishedProduct {
 }
 
 const metricsKey = 'metrics';
-const factorNames = ['A', 'B'] as const;
 
 /**
  * Writes a finished product to a file of its own, in the container's form (docs/container.md) with the metrics in the
@@ -34,21 +33,12 @@ export function writeProductFile(path: string, unit: PlannedUnit, { factors, met
     factors: packed.map(({ rows, columns }, index) => ({ name: factorNames[index]!, shape: [rows, columns] as const })),
     members,
   };
-  const tensors = packed.flatMap(({ rows, columns, values }, index) => {
-    const names = factorTensors(unit.name, factorNames[index]!);
-    return [
-      { name: names.values, dtype: unit.dtype, shape: [values.byteLength / bytesPerFloat(unit.dtype)] },
-      { name: names.bitmask, dtype: 'U8', shape: [rows, maskStride(columns)] },
-    ];
-  });
+  const tensors = plan.factors.flatMap((factor, index) => planFactorTensors(unit.name, index, factor, unit.dtype));
   const metadata = { [metadataKey]: describeProducts([description]), [metricsKey]: JSON.stringify(metrics) };
   const writer = new SafetensorsWriter(path, tensors, metadata);
   try {
-    for (const [index, { values, bitmask }] of packed.entries()) {
-      const names = factorTensors(unit.name, factorNames[index]!);
-      writer.writeBytes(names.values, values);
-      writer.writeBytes(names.bitmask, bitmask);
-    }
+    for (const [index, factor] of packed.entries())
+      writeFactor(writer, unit.name, index, plan.factors[index] as PlannedFactor, factor);
     writer.commit();
   } catch (error) {
     writer.abort();
@@ -57,11 +47,16 @@ export function writeProductFile(path: string, unit: PlannedUnit, { factors, met
 }
 
 /**
- * Reads a finished product back; undefined where there is no such file.
- * @throws DoubleSparseError `file-malformed` when it is damaged or belongs to another unit.
+ * Reads a finished product back.
+ * @throws DoubleSparseError `file-malformed` when it is damaged or belongs to another unit, `file-unreadable`
  */
-export function readProductFile(path: string, unit: PlannedUnit): FinishedProduct | undefined {
-  if (!existsSync(path)) return undefined;
+export function readProductFile(path: string, unit: PlannedUnit): FinishedProduct {
+  if (!existsSync(path)) {
+    throw new DoubleSparseError('file-unreadable', `${path} has vanished`, {
+      data: { path, product: unit.name },
+      hint: 'start the run again: only this product is computed anew',
+    });
+  }
   const file = new SafetensorsFile(path);
   try {
     const product = storedProducts(file).find(({ name }) => name === unit.name);
@@ -72,12 +67,9 @@ export function readProductFile(path: string, unit: PlannedUnit): FinishedProduc
         hint: 'delete this file and start the run again: only this product is computed anew',
       });
     }
-    const factors = product.factors.map(({ name, shape: [rows, columns] }) => {
-      const names = factorTensors(product.name, name);
-      const [values, bitmask] = [file.readBytes(names.values), file.readBytes(names.bitmask)];
-      const packed: PackedFactor = { rows, columns, dtype: product.dtype, values, bitmask, vanished: 0 };
-      return unpackFactor(packed, undefined, `${path}: ${product.name}.${name}`);
-    });
+    const factors = product.factors.map(({ name }, index) =>
+      unpackFactor(readFactor(product, index), undefined, `${path}: ${product.name}.${name}`),
+    );
     return { factors, metrics: JSON.parse(metrics) as Record<string, FactorizationMetrics> };
   } finally {
     file.close();

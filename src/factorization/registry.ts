@@ -5,7 +5,7 @@ import { doubleSparseReference } from './double-sparse/reference-schedule.js';
 import type { FactorizationMethod } from './factorization.js';
 import { lowRank } from './low-rank.js';
 import { magnitude } from './magnitude.js';
-import { obc } from './obc.js';
+import { obc } from './obc/obc.js';
 import { sparseDictionary } from './sparse-dictionary.js';
 import { sparsegpt } from './sparsegpt.js';
 import { wanda } from './wanda.js';

@@ -28,6 +28,14 @@ export interface Kernels {
    * t -= kept.
    */
   split(t: Float32Array, limit: number, ties: number, kept: Float32Array): void;
+  /** target[j] -= sum over k < count of coefficients[k] * rows[k * stride + j], in float64. */
+  subtractRows(
+    target: Float64Array,
+    rows: Float64Array,
+    stride: number,
+    count: number,
+    coefficients: Float64Array,
+  ): void;
 }
 
 /** Counts in each of four interleaved histograms of one {@link Kernels.countMagnitudes}. */
@@ -108,6 +116,13 @@ export const plainKernels: Kernels = {
       const keep = value > limit || (value === limit && left-- > 0);
       kept[i] = keep ? (t[i] as number) : 0;
       if (keep) t[i] = 0;
+    }
+  },
+  subtractRows(target, rows, stride, count, coefficients) {
+    for (let k = 0; k < count; k++) {
+      for (let j = 0; j < target.length; j++) {
+        target[j] = (target[j] as number) - (coefficients[k] as number) * (rows[k * stride + j] as number);
+      }
     }
   },
 };

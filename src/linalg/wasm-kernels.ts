@@ -15,6 +15,7 @@ export interface KernelExports {
   countWithinBin(x: number, n: number, bin: number, bins: number): void;
   countWithinPrefix(x: number, n: number, prefix: number, bins: number): void;
   split(t: number, n: number, limit: number, ties: number, kept: number): void;
+  subtractRows(target: number, length: number, rows: number, stride: number, count: number, coefficients: number): void;
   causalExponentials(
     scores: number,
     rows: number,
@@ -50,7 +51,8 @@ export function instantiateKernels({ memory }: Pick<Arena, 'memory'>): KernelExp
 /** SIMD kernels for arrays of the arena; any other array goes to {@link plainKernels}. */
 export function wasmKernels(arena: Arena): Kernels {
   const wasm = instantiateKernels(arena);
-  const inside = (...arrays: (Float32Array | Uint32Array)[]): boolean => arrays.every((array) => arena.owns(array));
+  const inside = (...arrays: (Float32Array | Float64Array | Uint32Array)[]): boolean =>
+    arrays.every((array) => arena.owns(array));
   return {
     linearCombination(target, alpha, x, beta, y) {
       if (!inside(target, x, y)) return plainKernels.linearCombination(target, alpha, x, beta, y);
@@ -95,6 +97,11 @@ export function wasmKernels(arena: Arena): Kernels {
     split(t, limit, ties, kept) {
       if (!inside(t, kept)) return plainKernels.split(t, limit, ties, kept);
       wasm.split(t.byteOffset, t.length, limit, ties, kept.byteOffset);
+    },
+    subtractRows(target, rows, stride, count, coefficients) {
+      if (!inside(target, rows, coefficients))
+        return plainKernels.subtractRows(target, rows, stride, count, coefficients);
+      wasm.subtractRows(target.byteOffset, target.length, rows.byteOffset, stride, count, coefficients.byteOffset);
     },
   };
 }

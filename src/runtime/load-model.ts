@@ -3,6 +3,7 @@ import { DoubleSparseError } from '../errors.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import { bytesPerFloat } from '../formats/dtype.js';
+import { elementCount } from '../linalg/element-count.js';
 import type { EngineName } from '../linalg/engine.js';
 import { findNativeLibrary } from '../linalg/engines/native.js';
 import { chooseEngine } from '../linalg/engines/select.js';
@@ -76,11 +77,11 @@ export async function loadTokenModel(
   const capacity = positive('capacity', options.capacity ?? Math.min(config.contextLength, defaultCapacity));
   const chunk = Math.min(capacity, positive('chunk', options.chunk ?? defaultChunk));
   requireRoom(llama, capacity, chunk);
+  const build = options.kernels ?? fastestBuild();
   const memory = new RuntimeMemory();
   const { representation: wanted = 'auto' } = options;
-  const representation = wanted === 'auto' ? automaticPlan(checkpoint, options.memory) : wanted;
+  const representation = wanted === 'auto' ? automaticPlan(checkpoint, build, options.memory) : wanted;
   const placed = placeModel(memory, llama, { threads, capacity, chunk, representation });
-  const build = options.kernels ?? fastestBuild();
   const team = new WorkerTeam(threads, {
     config,
     layout: placed.layout,
@@ -108,7 +109,7 @@ function modelOf(source: string | Checkpoint | LlamaModel): LlamaModel {
 }
 
 /** What `auto` means; measures only where there is something to choose. */
-function automaticPlan(checkpoint: Checkpoint, memoryLimit?: number): RepresentationPlan {
+function automaticPlan(checkpoint: Checkpoint, build: KernelBuild, memoryLimit?: number): RepresentationPlan {
   if (!(checkpoint instanceof CompressedCheckpoint)) return {};
   const products = [...checkpoint.products.values()].map(({ name, factors, counts, dtype }) => ({
     name,
@@ -119,7 +120,7 @@ function automaticPlan(checkpoint: Checkpoint, memoryLimit?: number): Representa
     (sum, { factors, valueBytes }) => sum + factors[0]!.rows * factors.at(-1)!.columns * valueBytes,
     0,
   );
-  return planRepresentations(products, measureCosts(), memoryLimit ?? defaultMemoryShare * denseBytes);
+  return planRepresentations(products, measureCosts(build), memoryLimit ?? defaultMemoryShare * denseBytes);
 }
 
 function positive(name: string, value: number): number {
@@ -134,7 +135,7 @@ function requireRoom({ config, checkpoint }: LlamaModel, capacity: number, chunk
   let bytes = 0;
   for (const { shape, dtype, bytes: stored } of checkpoint.tensors.values()) {
     const isKept = dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
-    bytes += isKept ? stored : 2 * shape.reduce((product, size) => product * size, 1);
+    bytes += isKept ? stored : 2 * elementCount(shape);
   }
   for (let layer = 0; layer < config.layers; layer++) {
     bytes += 8 * config.keyValueHeads * config.headSize * cacheSlots(config, layer, capacity, chunk);

@@ -1,7 +1,7 @@
 import { packFactor } from '../formats/container/packed-factor.js';
 import { type Matrix, zeros } from '../linalg/matrix.js';
 import { Random } from '../linalg/random.js';
-import { compileKernels, instantiateRuntimeKernels } from './kernels.js';
+import { compileKernels, instantiateRuntimeKernels, type KernelBuild } from './kernels.js';
 import { placeBitmask, placeIndexed } from './place-factor.js';
 import type { RepresentationCosts } from './representation.js';
 import { RuntimeMemory } from './runtime-memory.js';
@@ -18,8 +18,8 @@ const rounds = 5;
 const sparse = 0.1;
 const dense = 0.4;
 
-/** Times the kernels of each representation on this machine, with bf16 values and one thread: about a tenth of a second. */
-export function measureCosts(): RepresentationCosts {
+/** Times the kernels of each representation in a build on this machine, with bf16 values and one thread: about a tenth of a second. */
+export function measureCosts(build: KernelBuild): RepresentationCosts {
   const memory = new RuntimeMemory();
   const factorOf = (density: number) => packFactor(randomMatrix(density), 'BF16');
   const [thin, thick] = [factorOf(sparse), factorOf(dense)];
@@ -40,7 +40,7 @@ export function measureCosts(): RepresentationCosts {
   const x = memory.allocate(4 * columns);
   memory.floats(x, columns).fill(1);
   const y = memory.allocate(4 * rows);
-  const kernels = instantiateRuntimeKernels(compileKernels(), memory.memory);
+  const kernels = instantiateRuntimeKernels(compileKernels(build), memory.memory);
   const times = { thin: Infinity, thick: Infinity, indexed: Infinity, dense: Infinity };
   for (let round = 0; round < rounds; round++) {
     for (const kind of ['thin', 'thick', 'indexed', 'dense'] as const) {

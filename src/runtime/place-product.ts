@@ -1,6 +1,7 @@
 import type { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import { factorTensors, type StoredProduct } from '../formats/container/description.js';
 import { checkFactor, maskStride } from '../formats/container/packed-factor.js';
+import { readBitmaskInto } from '../formats/container/stored-factor.js';
 import { bytesPerFloat } from '../formats/dtype.js';
 import { maximumIndexedColumns } from './indexed-factor.js';
 import { countRowStarts, placeIndexed, reserveBitmask } from './place-factor.js';
@@ -56,7 +57,7 @@ function placeStored(memory: RuntimeMemory, product: StoredProduct, index: numbe
   const values = memory.bytes(matrix.values, valueBytes);
   const bitmask = memory.bytes(matrix.mask, rows * maskStride(columns));
   file.readInto(names.values, values);
-  file.readInto(names.bitmask, bitmask);
+  readBitmaskInto(product, index, bitmask);
   // A mask of more bits than values would let the kernels read what is behind them.
   checkFactor({ rows, columns, dtype, values, bitmask, vanished: 0 }, `${product.name}.${factor}`);
   requireFinite(values, dtype, `${product.name}.${factor}`);

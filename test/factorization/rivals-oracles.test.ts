@@ -3,13 +3,13 @@ import { describe, expect, it } from 'vitest';
 import { DoubleSparseError } from '../../src/errors.js';
 import { blockDiagonal } from '../../src/factorization/block-diagonal.js';
 import { lowRank } from '../../src/factorization/low-rank.js';
-import { obc } from '../../src/factorization/obc.js';
+import { obc, obcLevels } from '../../src/factorization/obc/obc.js';
 import { sparseDictionary } from '../../src/factorization/sparse-dictionary.js';
 import { countNonzeros, type Matrix, zeros } from '../../src/linalg/matrix.js';
 import { jacobiEigenvalues } from '../linalg/jacobi.js';
 import { naiveObc } from './naive-obc.js';
 import { randomLayer } from './random-layer.js';
-import { product, run } from './run-method.js';
+import { compute, optionsAt, product, run } from './run-method.js';
 
 const shapes = fc.record({
   out: fc.integer({ min: 1, max: 14 }),
@@ -46,6 +46,17 @@ describe('obc', () => {
         rtol: 1e-3,
         atol: 1e-3,
       });
+    }
+  });
+
+  it('at several budgets from one elimination is what it is at each', () => {
+    const { weight, gram } = randomLayer(30, 14, 6);
+    const budgets = [200, 40, 300, 0, 420];
+    const levels = obcLevels(weight, gram, budgets, optionsAt(0), compute);
+    for (const [i, budget] of budgets.entries()) {
+      const alone = obc(weight, gram, { ...optionsAt(0), budget }, compute);
+      expect(levels[i]?.metrics.nonzeros).toBe(budget);
+      expect(levels[i]?.factors).toEqual(alone.factors);
     }
   });
 

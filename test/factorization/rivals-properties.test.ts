@@ -5,7 +5,7 @@ import { blockDiagonal } from '../../src/factorization/block-diagonal.js';
 import type { Factorization } from '../../src/factorization/factorization.js';
 import { lowRank } from '../../src/factorization/low-rank.js';
 import { magnitude } from '../../src/factorization/magnitude.js';
-import { obc } from '../../src/factorization/obc.js';
+import { obc } from '../../src/factorization/obc/obc.js';
 import { sparseDictionary } from '../../src/factorization/sparse-dictionary.js';
 import { sparsegpt } from '../../src/factorization/sparsegpt.js';
 import { wanda } from '../../src/factorization/wanda.js';

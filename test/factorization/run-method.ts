@@ -7,12 +7,13 @@ import { Compute } from '../../src/linalg/compute.js';
 import { referenceEngine } from '../../src/linalg/engines/reference.js';
 import { type Matrix, zeros } from '../../src/linalg/matrix.js';
 
-const compute = new Compute(referenceEngine);
+export const compute = new Compute(referenceEngine);
+
+export const optionsAt = (sparsity: number): FactorizationOptions => ({ sparsity, effort: 'default', seed: 3 });
 
 /** A method on the reference engine. */
 export const run = (method: FactorizationMethod, weight: Matrix, gram: Matrix, sparsity: number): Factorization => {
-  const options: FactorizationOptions = { sparsity, effort: 'default', seed: 3 };
-  return method(weight, gram, options, compute);
+  return method(weight, gram, optionsAt(sparsity), compute);
 };
 
 /** The product of all factors. */

@@ -215,6 +215,35 @@ describe('wasm kernels equal the plain ones up to rounding', () => {
   });
 });
 
+it('subtractRows differs from its twin by the order of summation', () => {
+  for (const [length, count] of [
+    [0, 3],
+    [1, 9],
+    [7, 8],
+    [8, 17],
+    [33, 0],
+    [33, 7],
+  ] as const) {
+    arena.scope(() => {
+      const stride = length + 3;
+      const fill = (n: number, seed: number): Float64Array => {
+        const doubles = arena.doubles(n);
+        doubles.set(fillRandom(new Float32Array(n), seed));
+        return doubles;
+      };
+      const rows = fill(stride * count, 1);
+      const coefficients = fill(count, 2);
+      const target = fill(length, 3);
+      const expected = target.slice();
+      plainKernels.subtractRows(expected, rows, stride, count, coefficients);
+      simd.subtractRows(target, rows, stride, count, coefficients);
+      // fp64 sums of `count` products below one.
+      for (let j = 0; j < length; j++)
+        expect(Math.abs((target[j] as number) - (expected[j] as number))).toBeLessThanOrEqual(count * 2 ** -52);
+    });
+  }
+});
+
 it('arrays outside the arena, or only partly inside, are computed all the same', () => {
   arena.scope(() => {
     const inside = arena.vector(5);

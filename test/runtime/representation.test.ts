@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { fastestBuild } from '../../src/runtime/kernels.js';
 import { measureCosts } from '../../src/runtime/measure-costs.js';
 import { planRepresentations, representationCost, representations } from '../../src/runtime/representation.js';
 
@@ -63,7 +64,7 @@ describe('planRepresentations', () => {
 
 describe('measureCosts', () => {
   it('finds positive costs', () => {
-    const { maskByte, maskedValue, indexedValue, denseValue } = measureCosts();
+    const { maskByte, maskedValue, indexedValue, denseValue } = measureCosts(fastestBuild());
     expect(maskByte + maskedValue).toBeGreaterThan(0);
     expect(indexedValue).toBeGreaterThan(0);
     expect(denseValue).toBeGreaterThan(0);

@@ -1,6 +1,5 @@
 import { bytesPerFloat } from '../dtype.js';
 import type { StoredProduct } from './description.js';
-import { maskStride } from './packed-factor.js';
 
 /** What one compressed weight takes. */
 export interface Compression {
@@ -11,7 +10,10 @@ export interface Compression {
   readonly dtype: string;
   /** Nonzeros of its rows of A, and of B for a product (shared B counted whole). */
   readonly nonzeros: readonly number[];
-  /** Values and bitmasks. A shared B is split over its members by rows, so that the sum over weights is what is stored. */
+  /**
+   * Values, and bitmasks or gaps. What members share (B, the support of A) is split over them by rows, so that the sum
+   * over weights is what is stored.
+   */
   readonly bytes: number;
   /** The dense weight in the same type. */
   readonly denseBytes: number;
@@ -19,12 +21,12 @@ export interface Compression {
 
 /** By name of the weight. */
 export function compressionOf(product: StoredProduct): [string, Compression][] {
-  const { name, factors, members, dtype, counts } = product;
+  const { name, factors, members, dtype, counts, supports } = product;
   const size = bytesPerFloat(dtype);
   const [a, b] = factors;
-  const [allRows, inner] = a!.shape;
+  const [allRows] = a!.shape;
   const columns = (b ?? a!).shape[1];
-  const shared = b ? (counts[1] as number) * size + b.shape[0] * maskStride(b.shape[1]) : 0;
+  const shared = supports.reduce((sum, { bytes }) => sum + bytes, b ? (counts[1] as number) * size : 0);
   let rowsBefore = 0;
   return members.map(({ weight, rows, values }) => {
     // Differences of rounded shares add up to the whole.
@@ -37,7 +39,7 @@ export function compressionOf(product: StoredProduct): [string, Compression][] {
         shape: [rows, columns],
         dtype,
         nonzeros: b ? [values, counts[1] as number] : [values],
-        bytes: values * size + rows * maskStride(inner) + share,
+        bytes: values * size + share,
         denseBytes: rows * columns * size,
       },
     ];

@@ -1,12 +1,13 @@
 import { DoubleSparseError } from '../../errors.js';
 import { type Matrix, zeros } from '../../linalg/matrix.js';
 import type { Checkpoint, CheckpointTensor, TokenizerFiles } from '../checkpoint.js';
-import { bytesPerFloat } from '../dtype.js';
+import { areFinite } from '../dtype.js';
 import { SafetensorsCheckpoint } from '../safetensors/checkpoint.js';
 import { type Compression, compressionOf } from './accounting.js';
-import { factorTensors, type StoredProduct, sourceConfig, storedProducts } from './description.js';
-import { checkFactor, maskStride, type PackedFactor, unpackFactor } from './packed-factor.js';
+import { factorTensors, isFactorTensor, type StoredProduct, sourceConfig, storedProducts } from './description.js';
+import { checkFactor, type PackedFactor, unpackFactor } from './packed-factor.js';
 import { multiplyPacked } from './sparse-product.js';
+import { readFactor, readRowsOfA } from './stored-factor.js';
 
 /** A dense weight that is stored as rows of a product of sparse factors. */
 interface Member {
@@ -62,11 +63,11 @@ export class CompressedCheckpoint implements Checkpoint {
     const member = this.#members.get(name);
     if (!member) return this.#inner.read(name, allocate);
     const { product, rows } = member;
-    const a = this.#packedA(member);
+    const a = readRowsOfA(member.product, member);
     const [, b] = product.factors;
     const target = this.#guarded(name, () => allocate(rows, (b ?? product.factors[0]!).shape[1]));
     if (!b) return unpackFactor(a, target, name);
-    const packedB = this.#packed(product, 1);
+    const packedB = readFactor(product, 1);
     if (!this.#multiply) return multiplyPacked(a, packedB, target, product.name);
     this.#multiply(
       unpackFactor(a, undefined, `${product.name}.A`),
@@ -94,8 +95,8 @@ export class CompressedCheckpoint implements Checkpoint {
       });
     }
     const factors = [
-      this.#packedA(member),
-      ...member.product.factors.slice(1).map((_, i) => this.#packed(member.product, i + 1)),
+      readRowsOfA(member.product, member),
+      ...member.product.factors.slice(1).map((_, i) => readFactor(member.product, i + 1)),
     ];
     for (const factor of factors) checkFactor(factor, name);
     return factors;
@@ -110,7 +111,7 @@ export class CompressedCheckpoint implements Checkpoint {
       });
     }
     return product.factors.map((factor, index) => {
-      const packed = this.#packed(product, index);
+      const packed = readFactor(product, index);
       checkFactor(packed, `${name}.${factor.name}`);
       return packed;
     });
@@ -122,9 +123,10 @@ export class CompressedCheckpoint implements Checkpoint {
    */
   verify(): void {
     for (const product of this.products.values()) {
-      for (const { weight } of product.members) checkFactor(this.#packedA(this.#members.get(weight) as Member), weight);
+      for (const { weight } of product.members)
+        checkFactor(readRowsOfA(product, this.#members.get(weight) as Member), weight);
       for (const [index, factor] of product.factors.entries()) {
-        const packed = this.#packed(product, index);
+        const packed = readFactor(product, index);
         checkFactor(packed, `${product.name}.${factor.name}`);
         requireFinite(packed, `${product.name}.${factor.name}`);
       }
@@ -168,7 +170,7 @@ export class CompressedCheckpoint implements Checkpoint {
     if (products.size === 0) throw this.#malformed('no file describes compressed weights');
     for (const name of this.#inner.tensors.keys()) {
       if (this.#members.has(name)) throw this.#malformed(`${name} is there both dense and compressed`);
-      if (/\.[AB]\.(values|bitmask)$/.test(name) && !used.has(name))
+      if (isFactorTensor(name) && !used.has(name))
         throw this.#malformed(`${name} belongs to no product that is described`);
     }
     return products;
@@ -188,38 +190,9 @@ export class CompressedCheckpoint implements Checkpoint {
     const tensors = new Map<string, CheckpointTensor>();
     for (const [name, { shape, dtype, bytes }] of this.compression) tensors.set(name, { name, shape, dtype, bytes });
     for (const tensor of this.#inner.tensors.values()) {
-      if (!/\.[AB]\.(values|bitmask)$/.test(tensor.name)) tensors.set(tensor.name, tensor);
+      if (!isFactorTensor(tensor.name)) tensors.set(tensor.name, tensor);
     }
     return tensors;
-  }
-
-  #packedA({ product, firstRow, rows, firstValue, values }: Member): PackedFactor {
-    const [, columns] = product.factors[0]!.shape;
-    const stride = maskStride(columns);
-    const size = bytesPerFloat(product.dtype);
-    const names = factorTensors(product.name, 'A');
-    return {
-      rows,
-      columns,
-      dtype: product.dtype,
-      bitmask: product.file.readBytes(names.bitmask, firstRow * stride, rows * stride),
-      values: product.file.readBytes(names.values, firstValue * size, values * size),
-      vanished: 0,
-    };
-  }
-
-  #packed({ name, factors, file, dtype }: StoredProduct, index: number): PackedFactor {
-    const { name: factor, shape } = factors[index]!;
-    const names = factorTensors(name, factor);
-    const [rows, columns] = shape;
-    return {
-      rows,
-      columns,
-      dtype,
-      values: file.readBytes(names.values),
-      bitmask: file.readBytes(names.bitmask),
-      vanished: 0,
-    };
   }
 
   #guarded<T>(name: string, allocate: () => T): T {
@@ -236,11 +209,6 @@ export class CompressedCheckpoint implements Checkpoint {
 }
 
 function requireFinite({ dtype, values }: PackedFactor, name: string): void {
-  const size = bytesPerFloat(dtype);
-  const exponent = dtype === 'F16' ? 0x7c00 : 0x7f80;
-  for (let i = size - 2; i < values.byteLength; i += size) {
-    const top = (values[i] as number) | ((values[i + 1] as number) << 8);
-    if ((top & exponent) === exponent)
-      throw new DoubleSparseError('non-finite-value', `${name} holds a value that is not finite`, { data: { name } });
-  }
+  if (areFinite(dtype, values)) return;
+  throw new DoubleSparseError('non-finite-value', `${name} holds a value that is not finite`, { data: { name } });
 }

@@ -3,6 +3,7 @@ import { DoubleSparseError } from '../../errors.js';
 import { isFloatType, type WritableFloatType } from '../dtype.js';
 import { type JsonLimits, parseJson } from '../json-file.js';
 import type { SafetensorsFile } from '../safetensors/reader.js';
+import { positionsWithin } from './gaps.js';
 import { maskStride } from './packed-factor.js';
 
 /**
@@ -14,6 +15,8 @@ export const quantizationMethod = 'double-sparse';
 const containerVersion = 1;
 /** Key of the JSON text in the header metadata of every safetensors file that holds factors. */
 export const metadataKey = 'double_sparse';
+/** A product's factors by their place in it. */
+export const factorNames = ['A', 'B'] as const;
 
 const limits: JsonLimits = { bytes: 100e6, depth: 8, values: 8e6 };
 /**
@@ -41,7 +44,7 @@ const productSchema = z.strictObject({
 });
 const descriptionSchema = z.strictObject({ version: z.literal(containerVersion), products: z.array(productSchema) });
 
-/** A sparse matrix of a product. Its tensors are `PRODUCT.NAME.values` and `PRODUCT.NAME.bitmask`. */
+/** A sparse matrix of a product: tensors `PRODUCT.NAME.values`, and `PRODUCT.NAME.bitmask` or `PRODUCT.NAME.gaps`. */
 interface FactorDescription {
   readonly name: 'A' | 'B';
   readonly shape: readonly [number, number];
@@ -69,10 +72,25 @@ export interface StoredProduct extends ProductDescription {
   readonly dtype: WritableFloatType;
   /** Values of each factor. */
   readonly counts: readonly number[];
+  /** How the support of each factor is stored. */
+  readonly supports: readonly StoredSupport[];
 }
 
-export function factorTensors(product: string, factor: string): { values: string; bitmask: string } {
-  return { values: `${product}.${factor}.values`, bitmask: `${product}.${factor}.bitmask` };
+/** One bit a position, or four bits a gap (see {@link encodeGaps}). */
+export interface StoredSupport {
+  readonly form: 'bitmask' | 'gaps';
+  readonly bytes: number;
+}
+
+/** Names of a factor's tensors, of which either `bitmask` or `gaps` is there. */
+export function factorTensors(product: string, factor: string): Record<'values' | 'bitmask' | 'gaps', string> {
+  const prefix = `${product}.${factor}`;
+  return { values: `${prefix}.values`, bitmask: `${prefix}.bitmask`, gaps: `${prefix}.gaps` };
+}
+
+/** Is this the name of a tensor of a factor? */
+export function isFactorTensor(name: string): boolean {
+  return /\.[AB]\.(values|bitmask|gaps)$/.test(name);
 }
 
 /** The text for the header metadata. */
@@ -166,25 +184,19 @@ function checkProduct(
   if (second && second.shape[0] !== first.shape[1])
     throw malformed(`${name}: A has shape [${first.shape}], B [${second.shape}]`);
   const types = new Set<string>();
+  const supports: StoredSupport[] = [];
   let bytes = 0;
   const counts = factors.map(({ name: factor, shape: [rows, columns] }) => {
     const names = factorTensors(name, factor);
     const values = file.header.tensors.get(names.values);
-    const bitmask = file.header.tensors.get(names.bitmask);
-    if (!values || !bitmask) throw malformed(`${names.values} or ${names.bitmask} is missing`);
-    const stride = maskStride(columns);
-    if (
-      bitmask.dtype !== 'U8' ||
-      bitmask.shape.length !== 2 ||
-      bitmask.shape[0] !== rows ||
-      bitmask.shape[1] !== stride
-    )
-      throw malformed(`${names.bitmask} is ${bitmask.dtype} [${bitmask.shape}], not U8 [${rows},${stride}]`);
+    if (!values) throw malformed(`${names.values} is missing`);
+    const support = checkSupport(file, names, rows, columns, malformed);
+    supports.push(support);
     const count = values.shape[0] ?? 0;
     if (!isFloatType(values.dtype) || values.dtype === 'F64' || values.shape.length !== 1 || count > rows * columns)
       throw malformed(`${names.values} is ${values.dtype} [${values.shape}], for a matrix of ${rows}x${columns}`);
     types.add(values.dtype);
-    bytes += values.end - values.begin + bitmask.end - bitmask.begin;
+    bytes += values.end - values.begin + support.bytes;
     return count;
   });
   if (types.size !== 1) throw malformed(`${name}: the factors are of types ${[...types]}`);
@@ -196,5 +208,27 @@ function checkProduct(
   const dense = 4 * first.shape[0] * (second ?? first).shape[1];
   if (dense > Math.max(smallWeightBytes, maximumExpansion * bytes))
     throw malformed(`${name}: ${bytes} bytes claim to be a matrix of ${dense} bytes`);
-  return { ...product, file, dtype: [...types][0] as WritableFloatType, counts };
+  return { ...product, file, dtype: [...types][0] as WritableFloatType, counts, supports };
+}
+
+function checkSupport(
+  file: SafetensorsFile,
+  names: Record<'bitmask' | 'gaps', string>,
+  rows: number,
+  columns: number,
+  malformed: (problem: string) => DoubleSparseError,
+): StoredSupport {
+  const [bitmask, gaps] = [file.header.tensors.get(names.bitmask), file.header.tensors.get(names.gaps)];
+  if (bitmask && gaps) throw malformed(`${names.bitmask} and ${names.gaps} are both there`);
+  if (gaps) {
+    const bytes = gaps.end - gaps.begin;
+    if (gaps.dtype !== 'U8' || gaps.shape.length !== 1 || rows * columns > positionsWithin(bytes))
+      throw malformed(`${names.gaps} is ${gaps.dtype} [${gaps.shape}], for a matrix of ${rows}x${columns}`);
+    return { form: 'gaps', bytes };
+  }
+  if (!bitmask) throw malformed(`${names.bitmask} is missing`);
+  const stride = maskStride(columns);
+  if (bitmask.dtype !== 'U8' || bitmask.shape.length !== 2 || bitmask.shape[0] !== rows || bitmask.shape[1] !== stride)
+    throw malformed(`${names.bitmask} is ${bitmask.dtype} [${bitmask.shape}], not U8 [${rows},${stride}]`);
+  return { form: 'bitmask', bytes: bitmask.end - bitmask.begin };
 }

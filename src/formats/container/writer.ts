@@ -9,18 +9,19 @@ import { ShardedWriter, type TensorGroup } from '../safetensors/sharded-writer.j
 import {
   compressedConfig,
   describeProducts,
-  factorTensors,
+  factorNames,
   metadataKey,
   type ProductDescription,
 } from './description.js';
-import { maskStride, packFactor } from './packed-factor.js';
+import { packFactor } from './packed-factor.js';
+import { type PlannedFactor, planFactorTensors, plannedFactor, writeFactor } from './stored-factor.js';
 
 /** A product whose factors will be written. Everything is known before its values: the header comes first. */
 export interface PlannedProduct {
   /** Prefix of its tensors: for a single weight `NAME.weight` use NAME; for stacked ones any name that is free. */
   readonly name: string;
-  /** A, or A and B; `nonzeros` as {@link countNonzeros} finds them. */
-  readonly factors: readonly { readonly rows: number; readonly columns: number; readonly nonzeros: number }[];
+  /** A, or A and B. */
+  readonly factors: readonly PlannedFactor[];
   /** Weights that are the rows of A, in order. `nonzeros` of those rows. */
   readonly members: readonly { readonly weight: string; readonly rows: number; readonly nonzeros: number }[];
   /** Type of the values; that of the source's first member if absent, fp16 for fp32 and quantised sources. */
@@ -50,12 +51,7 @@ export function planProduct(
     row += rows;
     return { weight, rows, nonzeros: countNonzeros({ rows, columns: a.columns, data }) };
   });
-  const shapes = factors.map((factor) => ({
-    rows: factor.rows,
-    columns: factor.columns,
-    nonzeros: countNonzeros(factor),
-  }));
-  return { name, factors: shapes, members: counted, ...(dtype === undefined ? {} : { dtype }) };
+  return { name, factors: factors.map(plannedFactor), members: counted, ...(dtype === undefined ? {} : { dtype }) };
 }
 
 /**
@@ -127,9 +123,7 @@ export class ContainerWriter {
     const vanished = factors.map((factor, index) => {
       const letter = factorNames[index] as string;
       const packed = packFactor(factor, this.#dtype(plan), `${name}.${letter}`);
-      const names = factorTensors(name, letter);
-      this.#writer.writeBytes(names.values, packed.values);
-      this.#writer.writeBytes(names.bitmask, packed.bitmask);
+      writeFactor(this.#writer, name, index, plan.factors[index] as PlannedFactor, packed);
       return packed.vanished;
     });
     this.#written.add(name);
@@ -168,17 +162,9 @@ export class ContainerWriter {
 
   #planFactors(product: PlannedProduct): PlannedTensor[] {
     const dtype = this.#dtype(product);
-    return product.factors.flatMap(({ rows, columns, nonzeros }, index) => {
-      const names = factorTensors(product.name, factorNames[index] as string);
-      return [
-        { name: names.values, dtype, shape: [nonzeros] },
-        { name: names.bitmask, dtype: 'U8', shape: [rows, maskStride(columns)] },
-      ];
-    });
+    return product.factors.flatMap((factor, index) => planFactorTensors(product.name, index, factor, dtype));
   }
 }
-
-const factorNames = ['A', 'B'] as const;
 
 function planError(problem: string): DoubleSparseError {
   return new DoubleSparseError('option-out-of-range', problem);
