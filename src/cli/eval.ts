@@ -2,18 +2,33 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { loadEvaluation } from '../calibration/load-windows.js';
 import { calibrationOptionsSchema } from '../calibration/options.js';
+import type { TokenWindows } from '../calibration/windows.js';
 import { factorizationOptionsSchema } from '../compression/layers-options.js';
 import { evaluationOptionsSchema } from '../evaluation/options.js';
 import { perplexity } from '../evaluation/perplexity.js';
+import { runtimePerplexity } from '../evaluation/runtime-perplexity.js';
 import { chooseEngine } from '../linalg/engines/select.js';
+import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import { formatSeconds } from '../report/table.js';
+import { loadTokenModel } from '../runtime/load-model.js';
 import { addFlags } from './flags.js';
-import { cappedSeqLen, noticeEngine, noticeWindows } from './notices.js';
+import { cappedSeqLen, noticeEngine, noticeTuning, noticeWindows } from './notices.js';
 import { printResult, say, showStatus } from './terminal.js';
 
 const { threads, engine } = factorizationOptionsSchema.shape;
-const schema = evaluationOptionsSchema.extend({ textField: calibrationOptionsSchema.shape.textField, threads, engine });
+const schema = evaluationOptionsSchema.extend({
+  textField: calibrationOptionsSchema.shape.textField,
+  threads,
+  engine,
+  runtime: z
+    .enum(['dense', 'sparse'])
+    .default('dense')
+    .describe(
+      'dense expands weights block by block; sparse computes as generate does, from weights as they are stored',
+    ),
+});
+type Options = z.output<typeof schema>;
 
 export function addEvalCommand(program: Command): void {
   const command = program
@@ -23,7 +38,7 @@ export function addEvalCommand(program: Command): void {
     .requiredOption('--text <file>', '.txt, .jsonl or .parquet')
     .option('--json', 'print JSON');
   addFlags(command, schema);
-  command.action(async (path: string, flags: z.output<typeof schema> & { text: string; json?: boolean }) => {
+  command.action(async (path: string, flags: Options & { text: string; json?: boolean }) => {
     const { text, json = false, ...rest } = flags;
     const options = schema.parse(rest);
     const model = openModel(path);
@@ -36,20 +51,43 @@ export function addEvalCommand(program: Command): void {
     if (calibrationText(checkpoint.config) === loaded.textHash) {
       say('this is the text that the model was calibrated on: the perplexity is too good');
     }
-    const result = await perplexity(model, loaded, {
-      engine: chooseEngine(options.engine),
-      ...(options.threads !== undefined && { threads: options.threads }),
-      onProgress: ({ block, blocks }) => showStatus(`block ${block} of ${blocks}`),
-    });
+    const compute = options.runtime === 'sparse' ? sparsePerplexity : densePerplexity;
+    const result = await compute(model, loaded, options);
     checkpoint.close();
     say(
       `${result.windows} windows of ${seqLen} tokens from the first token on, ${bos ? 'with' : 'without'} BOS, first token of each not scored; ${formatSeconds(result.seconds)}`,
     );
     const { perplexity: value, standardError, tokens } = result;
+    const { runtime } = options;
     if (json)
-      printResult(JSON.stringify({ perplexity: value, standardError, tokens, windows: result.windows, seqLen, bos }));
+      printResult(
+        JSON.stringify({ perplexity: value, standardError, tokens, windows: result.windows, seqLen, bos, runtime }),
+      );
     else printResult(`perplexity ${value.toFixed(4)} ± ${standardError.toFixed(4)} (${tokens} tokens scored)`);
   });
+}
+
+function densePerplexity(model: LlamaModel, text: TokenWindows, { engine, threads }: Options) {
+  return perplexity(model, text, {
+    engine: chooseEngine(engine),
+    ...(threads !== undefined && { threads }),
+    onProgress: ({ block, blocks }) => showStatus(`block ${block} of ${blocks}`),
+  });
+}
+
+async function sparsePerplexity(llama: LlamaModel, text: TokenWindows, { engine, threads }: Options) {
+  const loaded = await loadTokenModel(llama, {
+    capacity: text.seqLen,
+    engine,
+    ...(threads !== undefined && { threads }),
+  });
+  noticeTuning(loaded);
+  try {
+    const onProgress = (windows: number): void => showStatus(`window ${windows} of ${text.windows.length}`);
+    return await runtimePerplexity(loaded.model, text, { onProgress });
+  } finally {
+    await loaded.model.close();
+  }
 }
 
 /** Hash of the text that a compressed model was calibrated on. */

@@ -11,6 +11,7 @@ import { addGenerateCommand } from './generate.js';
 import { addInspectCommand } from './inspect.js';
 import { addLayersCommand } from './layers.js';
 import { clearStatus, say } from './terminal.js';
+import { addTuneCommand } from './tune.js';
 
 /** Exit codes: 0 ok, 1 failed, 2 usage, 3 verification failed; 130 interrupted (compress.ts). */
 const failed = 1;
@@ -36,6 +37,7 @@ addCompareCommand(program);
 addEvalCommand(program);
 addGenerateCommand(program);
 addInspectCommand(program);
+addTuneCommand(program);
 addExportCommand(program);
 addLayersCommand(program);
 addDoctorCommand(program);

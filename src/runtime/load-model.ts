@@ -2,7 +2,6 @@ import { availableParallelism } from 'node:os';
 import { DoubleSparseError } from '../errors.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
-import { bytesPerFloat } from '../formats/dtype.js';
 import { elementCount } from '../linalg/element-count.js';
 import type { EngineName } from '../linalg/engine.js';
 import { findNativeLibrary } from '../linalg/engines/native.js';
@@ -11,10 +10,11 @@ import type { LlamaConfig } from '../models/llama/config.js';
 import { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import { rotaryTable } from '../models/llama/rope.js';
+import { headName } from '../models/llama/tensors.js';
+import { type ChosenPlan, choosePlan } from './choose-plan.js';
 import { compileKernels, fastestBuild, type KernelBuild } from './kernels.js';
-import { measureCosts } from './measure-costs.js';
 import { cacheSlots, placeModel } from './place-model.js';
-import { planRepresentations, type Representation, type RepresentationPlan } from './representation.js';
+import type { Representation, RepresentationPlan } from './representation.js';
 import { maximumMemoryBytes, RuntimeMemory } from './runtime-memory.js';
 import { ThreadedTokenModel } from './threaded-token-model.js';
 import type { TokenModel } from './token-model.js';
@@ -24,8 +24,6 @@ import { WorkerTeam } from './worker-team.js';
 const defaultCapacity = 4096;
 /** Positions computed at a time: enough for fast products, few enough for the caches of a processor. */
 const defaultChunk = 256;
-/** A compressed model takes less memory than the dense one, whatever is faster. */
-const defaultMemoryShare = 0.65;
 
 export interface RuntimeOptions {
   /** Default: all cores. */
@@ -35,11 +33,11 @@ export interface RuntimeOptions {
   /** Positions computed at a time, most (default 256). */
   chunk?: number;
   /**
-   * Of every product, or by the product's name (`stored` for others). Default `auto`: the faster of `stored` and
-   * `indexed` as measured on this machine, within `memory`.
+   * Of every product, or by the product's name (`stored` for others). Default `auto`: the plan that `dsf tune`
+   * left beside the model, or else the fastest as measured now, within `memory`.
    */
   representation?: Representation | RepresentationPlan | 'auto';
-  /** Bytes that compressed weights may take, for `auto` (default: 0.65 of the dense weights'). */
+  /** Bytes that compressed weights may take, for `auto`; see {@link PlanOptions}. */
   memory?: number;
   /** For prompts: products of many positions (default: a native library, `auto` where there is none). */
   engine?: EngineName | 'auto';
@@ -58,6 +56,10 @@ export interface LoadedModel {
   readonly cacheBytes: number;
   /** What each product came to; empty for a dense model. */
   readonly plan: RepresentationPlan;
+  /** Where the plan comes from: asked for, the file of `dsf tune`, or measured at loading. */
+  readonly planSource: 'given' | ChosenPlan['source'];
+  /** Why a file of `dsf tune` was not used. */
+  readonly tuningIgnored?: string;
 }
 
 /**
@@ -79,8 +81,13 @@ export async function loadTokenModel(
   requireRoom(llama, capacity, chunk);
   const build = options.kernels ?? fastestBuild();
   const memory = new RuntimeMemory();
-  const { representation: wanted = 'auto' } = options;
-  const representation = wanted === 'auto' ? automaticPlan(checkpoint, build, options.memory) : wanted;
+  const { representation: wanted = 'auto', memory: memoryLimit } = options;
+  const limit = memoryLimit === undefined ? {} : { memory: memoryLimit };
+  const chosen =
+    wanted === 'auto' && checkpoint instanceof CompressedCheckpoint
+      ? choosePlan(checkpoint, build, limit, memory)
+      : undefined;
+  const representation = chosen?.plan ?? (wanted === 'auto' ? 'stored' : wanted);
   const placed = placeModel(memory, llama, { threads, capacity, chunk, representation });
   const team = new WorkerTeam(threads, {
     config,
@@ -100,27 +107,14 @@ export async function loadTokenModel(
     weightBytes: placed.weightBytes,
     cacheBytes: placed.cacheBytes,
     plan: placed.plan,
+    planSource: chosen?.source ?? 'given',
+    ...(chosen?.ignored !== undefined && { tuningIgnored: chosen.ignored }),
   };
 }
 
 function modelOf(source: string | Checkpoint | LlamaModel): LlamaModel {
   if (source instanceof LlamaModel) return source;
   return typeof source === 'string' ? openModel(source) : new LlamaModel(source);
-}
-
-/** What `auto` means; measures only where there is something to choose. */
-function automaticPlan(checkpoint: Checkpoint, build: KernelBuild, memoryLimit?: number): RepresentationPlan {
-  if (!(checkpoint instanceof CompressedCheckpoint)) return {};
-  const products = [...checkpoint.products.values()].map(({ name, factors, counts, dtype }) => ({
-    name,
-    factors: factors.map(({ shape }, i) => ({ rows: shape[0], columns: shape[1], values: counts[i] as number })),
-    valueBytes: bytesPerFloat(dtype),
-  }));
-  const denseBytes = products.reduce(
-    (sum, { factors, valueBytes }) => sum + factors[0]!.rows * factors.at(-1)!.columns * valueBytes,
-    0,
-  );
-  return planRepresentations(products, measureCosts(build), memoryLimit ?? defaultMemoryShare * denseBytes);
 }
 
 function positive(name: string, value: number): number {
@@ -133,7 +127,8 @@ function positive(name: string, value: number): number {
 /** Before anything is read: a model that 32-bit addresses cannot hold is refused. */
 function requireRoom({ config, checkpoint }: LlamaModel, capacity: number, chunk: number): void {
   let bytes = 0;
-  for (const { shape, dtype, bytes: stored } of checkpoint.tensors.values()) {
+  for (const { name, shape, dtype, bytes: stored } of checkpoint.tensors.values()) {
+    if (name === headName && config.tiedHead) continue;
     const isKept = dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
     bytes += isKept ? stored : 2 * elementCount(shape);
   }

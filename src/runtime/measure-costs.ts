@@ -11,16 +11,28 @@ import { placeEncoded } from './weight-source.js';
 
 const rows = 512;
 const columns = 1024;
-/** Bytes of each kind of matrix that are read in a round: more than a core's own caches hold. */
-const bytesPerRound = 8e6;
+/** Bytes of each kind of matrix that are read in a round, at most: more than a core's own caches hold. */
+const mostBytes = 8e6;
 const rounds = 5;
 /** Densities between which costs of a bitmask are taken to be linear. */
 const sparse = 0.1;
 const dense = 0.4;
 
-/** Times the kernels of each representation in a build on this machine, with bf16 values and one thread: about a tenth of a second. */
-export function measureCosts(build: KernelBuild): RepresentationCosts {
-  const memory = new RuntimeMemory();
+/**
+ * Times the kernels of each representation in a build on this machine, with bf16 values and one thread: about a tenth
+ * of a second.
+ * @param modelBytes of the model's products: a small one stays in the caches, and so do the matrices that are timed.
+ * @param memory has its bytes back afterwards.
+ */
+export function measureCosts(
+  build: KernelBuild,
+  modelBytes = Number.POSITIVE_INFINITY,
+  memory = new RuntimeMemory(),
+): RepresentationCosts {
+  return memory.scope(() => timedCosts(memory, build, Math.min(mostBytes, modelBytes / 4)));
+}
+
+function timedCosts(memory: RuntimeMemory, build: KernelBuild, bytesPerRound: number): RepresentationCosts {
   const factorOf = (density: number) => packFactor(randomMatrix(density), 'BF16');
   const [thin, thick] = [factorOf(sparse), factorOf(dense)];
   const copies = (place: () => StoredMatrix): StoredMatrix[] => {

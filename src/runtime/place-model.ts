@@ -52,6 +52,8 @@ export function placeModel(memory: RuntimeMemory, model: LlamaModel, options: Pl
   const before = memory.size;
   const products = new Products(memory, model, representation);
   const embedding = placeDense(memory, checkpoint, embeddingName);
+  // A tied head that was saved a second time with other values is refused.
+  if (config.tiedHead && checkpoint.tensors.has(headName)) model.readHead();
   const head = config.tiedHead ? embedding : placeDense(memory, checkpoint, headName);
   const finalNorm = placeVector(memory, checkpoint, finalNormName);
   const weights = Array.from({ length: config.layers }, (_, layer) => {
