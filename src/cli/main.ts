@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { DoubleSparseError, describeError } from '../errors.js';
+import { addBenchCommand } from './bench.js';
 import { addCompareCommand } from './compare.js';
 import { addCompressCommand } from './compress.js';
 import { addDoctorCommand } from './doctor.js';
@@ -38,6 +39,7 @@ addEvalCommand(program);
 addGenerateCommand(program);
 addInspectCommand(program);
 addTuneCommand(program);
+addBenchCommand(program);
 addExportCommand(program);
 addLayersCommand(program);
 addDoctorCommand(program);

@@ -53,6 +53,8 @@ export interface LoadedModel {
   readonly kernels: KernelBuild;
   readonly loadSeconds: number;
   readonly weightBytes: number;
+  /** Weights that one token reads. */
+  readonly tokenBytes: number;
   readonly cacheBytes: number;
   /** What each product came to; empty for a dense model. */
   readonly plan: RepresentationPlan;
@@ -105,6 +107,7 @@ export async function loadTokenModel(
     kernels: build,
     loadSeconds: (performance.now() - begin) / 1000,
     weightBytes: placed.weightBytes,
+    tokenBytes: placed.tokenBytes,
     cacheBytes: placed.cacheBytes,
     plan: placed.plan,
     planSource: chosen?.source ?? 'given',
