@@ -9,7 +9,7 @@ import type { StoredMatrix } from './stored-matrix.js';
 import { multiplyVector } from './stored-product.js';
 import { placeEncoded } from './weight-source.js';
 
-const rows = 512;
+const rows = 128;
 const columns = 1024;
 /** Bytes of each kind of matrix that are read in a round, at most: more than a core's own caches hold. */
 const mostBytes = 8e6;
@@ -37,9 +37,14 @@ function timedCosts(memory: RuntimeMemory, build: KernelBuild, bytesPerRound: nu
   const [thin, thick] = [factorOf(sparse), factorOf(dense)];
   const copies = (place: () => StoredMatrix): StoredMatrix[] => {
     const before = memory.size;
-    const list = [place()];
+    const first = place();
     const size = memory.size - before;
-    while (list.length * size < bytesPerRound) list.push(place());
+    const list = [first];
+    while (list.length * size < bytesPerRound) {
+      const address = memory.allocate(size);
+      memory.bytes(address, size).set(memory.bytes(before, size));
+      list.push(movedBy(first, address - before));
+    }
     return list;
   };
   const full = randomMatrix(1);
@@ -70,6 +75,19 @@ function timedCosts(memory: RuntimeMemory, build: KernelBuild, bytesPerRound: nu
     indexedValue: times.indexed / thinValues,
     denseValue: times.dense / (rows * columns),
   };
+}
+
+/** The same matrix some bytes further on. */
+function movedBy(matrix: StoredMatrix, distance: number): StoredMatrix {
+  const values = matrix.values + distance;
+  switch (matrix.kind) {
+    case 'dense':
+      return { ...matrix, values };
+    case 'bitmask':
+      return { ...matrix, values, mask: matrix.mask + distance, starts: matrix.starts + distance };
+    case 'indexed':
+      return { ...matrix, values, indices: matrix.indices + distance, starts: matrix.starts + distance };
+  }
 }
 
 function randomMatrix(density: number): Matrix {
