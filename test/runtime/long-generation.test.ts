@@ -14,9 +14,10 @@ const prompt = Uint32Array.of(17, 250, 3, 999);
 // What errors add up to in keys and values: sums in another order, nothing else.
 test.each(['stored', 'indexed'] as const)(
   '%s: 200 tokens have the logits of expanded weights',
+  { timeout: 60_000 },
   async (representation) => {
     const llama = openModel(writePrunedModel(join(temporaryFolder(), 'pruned')));
-    const options = { threads: 2, engine: 'wasm', capacity: 256, representation } as const;
+    const options = { threads: 1, engine: 'wasm', capacity: 256, representation } as const;
     const { model } = await loadTokenModel(llama, options);
     const ids = [...prompt];
     const kept: Float32Array[] = [];
