@@ -1,6 +1,7 @@
 import type { LoadedWindows } from '../calibration/load-windows.js';
 import { sharedText } from '../calibration/overlap.js';
 import { chooseEngine, engineFailures } from '../linalg/engines/select.js';
+import type { LoadedModel } from '../runtime/load-model.js';
 import { say } from './terminal.js';
 
 /** Says what the machine lacks where that made `auto` take a slower engine. */
@@ -10,6 +11,11 @@ export function noticeEngine(requested: Parameters<typeof chooseEngine>[0]): voi
   if (requested === 'auto' && name !== 'native' && native) {
     say(`engine ${name}: ${native.message}; dsf doctor tells more`);
   }
+}
+
+/** Says why a plan of `dsf tune` that lies beside the model was not used. */
+export function noticeTuning({ tuningIgnored }: LoadedModel): void {
+  if (tuningIgnored !== undefined) say(tuningIgnored);
 }
 
 /** Says what is special about windows of a text. */
