@@ -7,6 +7,7 @@ import { addCompressCommand } from './compress.js';
 import { addDoctorCommand } from './doctor.js';
 import { addEvalCommand } from './eval.js';
 import { addExportCommand } from './export.js';
+import { addFinetuneCommand } from './finetune.js';
 import { addInspectCommand } from './inspect.js';
 import { addLayersCommand } from './layers.js';
 import { clearStatus, say } from './terminal.js';
@@ -32,6 +33,7 @@ const program = new Command('dsf')
   .showHelpAfterError('(dsf --help lists commands, dsf COMMAND --help their options)');
 addCompressCommand(program);
 addCompareCommand(program);
+addFinetuneCommand(program);
 addEvalCommand(program);
 addInspectCommand(program);
 addExportCommand(program);

@@ -27,6 +27,19 @@ export interface KernelExports {
   siluMultiply(gate: number, up: number, n: number): void;
   accumulateExponentials(logits: number, rows: number, columns: number, maxima: number, sums: number): void;
   rmsNorm(target: number, x: number, weight: number, rows: number, width: number, epsilon: number): void;
+  rmsNormBackward(
+    x: number,
+    weight: number,
+    gradient: number,
+    toX: number,
+    toWeight: number,
+    rows: number,
+    width: number,
+    epsilon: number,
+  ): void;
+  siluMultiplyBackward(gate: number, up: number, gradient: number, n: number): void;
+  softmaxBackward(weights: number, gradient: number, rows: number, columns: number, inverseSums: number): void;
+  softmax(x: number, rows: number, columns: number, logSums: number): void;
   multiplyPanels(
     a: number,
     b: number,

@@ -2,4 +2,5 @@ export * from './elementwise';
 export * from './float64';
 export * from './gemm';
 export * from './selection';
+export * from './training';
 export * from './transformer';
