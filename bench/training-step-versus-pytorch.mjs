@@ -1,7 +1,8 @@
 // How long does one training step take next to PyTorch's, of a dense model and of one with two sparse factors? Steps of
-// both alternate in processes that stay; medians and the best of REPEATS (default 8) after a warm-up.
+// both alternate in processes that stay; medians of REPEATS (default 8) after a warm-up, wall and processor seconds. On
+// a busy machine compare the latter at --threads 1: waiting threads of PyTorch spin.
 // usage: node bench/training-step-versus-pytorch.mjs [--model models/sotu-m] [--compressed DIR] [--repeats 8]
-//        [--batch 8] [--seq-len 256]
+//        [--batch 8] [--seq-len 256] [--threads all]
 import { spawn, spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
@@ -20,34 +21,37 @@ const { values } = parseArgs({
     repeats: { type: 'string', default: '8' },
     batch: { type: 'string', default: '8' },
     'seq-len': { type: 'string', default: '256' },
+    threads: { type: 'string', default: String(availableParallelism()) },
   },
 });
 const [batch, seqLen, repeats] = [Number(values.batch), Number(values['seq-len']), Number(values.repeats)];
+const threads = Number(values.threads);
 const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
 
-/** A function that runs one step and gives its seconds. */
+/** `step` runs one step and gives its wall and processor seconds. */
 function ours(path) {
   const model = openModel(path);
   const options = finetuneOptionsSchema.parse({ batch });
   const trainee = collectParameters(model, seqLen, options);
-  const pool = new TrainingPool(trainee, undefined, chooseEngine(), availableParallelism(), options);
+  const pool = new TrainingPool(trainee, undefined, chooseEngine(), threads, options);
   let count = 0;
   const step = async () => {
     const sequences = Array.from({ length: batch }, () =>
       Uint32Array.from({ length: seqLen }, () => Math.floor(Math.random() * model.config.vocabularySize)),
     );
     if (count === 0) await pool.expand();
-    const start = performance.now();
+    const [start, before] = [performance.now(), process.cpuUsage()];
     const { gradientNorm } = await pool.gradient(sequences);
     await pool.update(++count, 1e-5, Math.min(1, 1 / gradientNorm));
-    return (performance.now() - start) / 1000;
+    const { user, system } = process.cpuUsage(before);
+    return [(performance.now() - start) / 1000, (user + system) / 1e6];
   };
   return { step, close: () => pool.close() };
 }
 
 function torch(kind) {
   const script = fileURLToPath(new URL('training_step.py', import.meta.url));
-  const child = spawn('python3', [script, values.model, kind, String(batch), String(seqLen)], {
+  const child = spawn('python3', [script, values.model, kind, String(batch), String(seqLen), values.threads], {
     stdio: ['pipe', 'pipe', 'ignore'],
   });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -55,7 +59,7 @@ function torch(kind) {
     child.stdin.write('\n');
     const { value, done } = await lines.next();
     if (done) throw new Error('the Python side ended');
-    return Number(value);
+    return value.split(' ').map(Number);
   };
   return { step, close: () => child.stdin.end() };
 }
@@ -73,11 +77,16 @@ for (const [kind, path] of cases) {
     }
   }
   for (const { close } of Object.values(sides)) await close();
-  const text = Object.entries(seconds).map(
-    ([name, list]) => `${name} ${median(list).toFixed(3)} s (best ${Math.min(...list).toFixed(3)})`,
+  const columns = Object.entries(seconds).map(([name, list]) => {
+    const [wall, processor] = [0, 1].map((index) => median(list.map((each) => each[index])));
+    return { name, wall, processor };
+  });
+  const text = columns.map(
+    ({ name, wall, processor }) => `${name} ${wall.toFixed(3)} s (processor ${processor.toFixed(3)} s)`,
   );
-  const ratio = hasTorch
-    ? `: ${(median(seconds.ours) / median(seconds.PyTorch)).toFixed(2)} x, of the best ${(Math.min(...seconds.ours) / Math.min(...seconds.PyTorch)).toFixed(2)} x`
+  const [own, other] = columns;
+  const ratio = other
+    ? `: ${(own.wall / other.wall).toFixed(2)} x (processor ${(own.processor / other.processor).toFixed(2)} x)`
     : '';
-  console.log(`${kind}, batch ${batch} x ${seqLen}: ${text.join(', ')}${ratio}`);
+  console.log(`${kind}, batch ${batch} x ${seqLen}, ${threads} threads: ${text.join(', ')}${ratio}`);
 }

@@ -1,6 +1,7 @@
-"""PyTorch's side of training-step-versus-pytorch.mjs: for each line on standard input one training step, its seconds back.
+"""PyTorch's side of training-step-versus-pytorch.mjs: for each line on standard input one training step, its wall
+and processor seconds back.
 
-usage: training_step.py MODEL dense|factors BATCH SEQLEN
+usage: training_step.py MODEL dense|factors BATCH SEQLEN THREADS
 Trained are the linear layers and norms, by AdamW, in fp32, with the gradient clipped; `factors` puts A(Bx) with masks in
 place of each linear layer, q, k and v with one B.
 """
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 import transformers
 
 model_path, kind, batch, seq_len = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+torch.set_num_threads(int(sys.argv[5]))
 torch.manual_seed(0)
 model = transformers.AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32, attn_implementation="sdpa")
 
@@ -61,15 +63,15 @@ model.train()
 
 def step():
     ids = torch.randint(0, model.config.vocab_size, (batch, seq_len))
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     logits = model(ids).logits
     loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
     optimiser.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(trained, 1.0)
     optimiser.step()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - processor
 
 
 for _ in sys.stdin:
-    print(step(), flush=True)
+    print(*step(), flush=True)

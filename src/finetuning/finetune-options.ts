@@ -18,7 +18,7 @@ export const finetuneOptionsSchema = z.object({
     .default(4)
     .describe('sequences that one thread has in memory at a time; the rest of its share of a batch is accumulated'),
   seqLen: z.int().min(2).default(512).describe("tokens of a sequence, at most the model's context"),
-  learningRate: z.number().positive().max(1).default(5e-4).describe('at its highest'),
+  learningRate: z.number().positive().default(5e-4).describe('at its highest'),
   warmup: z.number().min(0).max(1).default(0.05).describe('part of the steps in which the learning rate rises'),
   finalRate: z.number().min(0).max(1).default(0.1).describe('part of the learning rate at the end of its cosine'),
   weightDecay: z.number().min(0).max(1).default(0).describe('of AdamW, for entries of matrices'),

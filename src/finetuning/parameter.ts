@@ -21,7 +21,7 @@ export interface Parameter {
 }
 
 /** Writes the dense form of a segment. */
-export function expandSegment(values: Float32Array, segment: Segment, target: Float32Array): void {
+function expandSegment(values: Float32Array, segment: Segment, target: Float32Array): void {
   const { offset, count, positions } = segment;
   if (!positions) {
     target.set(values.subarray(offset, offset + count));

@@ -28,7 +28,7 @@ export class TrainingOrder {
     const epoch = Math.floor(place / this.#count);
     if (epoch !== this.#epoch) {
       this.#epoch = epoch;
-      this.#order = shuffled(this.#count, new Random(this.#seed * 0x9e3779b1 + epoch));
+      this.#order = shuffled(this.#count, new Random(Math.imul(this.#seed, 0x9e3779b1) + epoch));
     }
     return this.#order[place % this.#count] as number;
   }

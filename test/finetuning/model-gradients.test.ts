@@ -86,11 +86,13 @@ describe.each(families)('gradients of %s', (name) => {
     expectGolden(gradients, 'cross_entropy');
   });
 
-  it.runIf(mixed.includes(name))("of a mix with the divergence from a teacher are PyTorch's", () => {
-    const { gradients, sums } = gradientsOf(teacherOf(model, seqLen));
-    expect(sums.divergence * scale).toBeCloseTo(golden.readMatrix('losses').data[1] as number, 5);
-    expectGolden(gradients, 'mixed');
-  });
+  if (mixed.includes(name)) {
+    it("of a mix with the divergence from a teacher are PyTorch's", () => {
+      const { gradients, sums } = gradientsOf(teacherOf(model, seqLen));
+      expect(sums.divergence * scale).toBeCloseTo(golden.readMatrix('losses').data[1] as number, 5);
+      expectGolden(gradients, 'mixed');
+    });
+  }
 
   it('are the same when blocks are computed again', () => {
     expect(gradientsOf(undefined, 0).gradients).toHaveSameBits(gradientsOf(undefined).gradients);
