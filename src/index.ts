@@ -16,3 +16,15 @@ export { Compute } from './linalg/compute.js';
 export { type Engine, type EngineName, engineNames } from './linalg/engine.js';
 export { createEngine } from './linalg/engines/select.js';
 export { type Matrix, matrix, zeros } from './linalg/matrix.js';
+export type { ChatMessage } from './runtime/generation/chat-template.js';
+export type { Prompt } from './runtime/generation/encode-prompt.js';
+export {
+  type EndReason,
+  type GenerateOptions,
+  type GenerationResult,
+  generate,
+} from './runtime/generation/generate.js';
+export { type GenerationTokenizer, openGenerationTokenizer } from './runtime/generation/generation-tokenizer.js';
+export { generationOptionsSchema } from './runtime/generation/options.js';
+export { type LoadedModel, loadTokenModel, type RuntimeOptions } from './runtime/load-model.js';
+export type { TokenModel } from './runtime/token-model.js';

@@ -11,12 +11,19 @@ const unstableTokens = 256;
 export class TextTokenizer {
   /** Id of the beginning-of-sequence token, if the model has one. */
   readonly bosId: number | undefined;
+  /**
+   * Ids that tokenizer.json puts before every text (its post-processor): usually the beginning-of-sequence token or
+   * nothing. As in transformers, `add_bos_token` of tokenizer_config.json does not count beside a tokenizer.json.
+   */
+  readonly prefix: readonly number[];
   readonly #tokenizer: Tokenizer;
+  readonly #silent: ReadonlySet<string>;
 
   /** @throws DoubleSparseError `file-unsupported` for a tokenizer.json that the library cannot run */
   constructor({ tokenizer, config }: TokenizerFiles) {
     try {
       this.#tokenizer = new Tokenizer(tokenizer as object, config);
+      this.prefix = prefixOf(this.#tokenizer);
     } catch (cause) {
       throw new DoubleSparseError('file-unsupported', `tokenizer.json cannot be used: ${(cause as Error).message}`, {
         cause,
@@ -24,6 +31,20 @@ export class TextTokenizer {
     }
     const name = tokenText(config.bos_token);
     this.bosId = name === undefined ? undefined : this.#tokenizer.token_to_id(name);
+    const special = [...this.#tokenizer.get_added_tokens_decoder().values()].filter((token) => token.special);
+    const additional = Array.isArray(config.additional_special_tokens) ? config.additional_special_tokens : [];
+    this.#silent = new Set([...special.map((token) => token.content), ...additional.map(String)]);
+  }
+
+  /** Id of a token by its text, undefined when there is none. */
+  idOf(token: string): number | undefined {
+    return this.#tokenizer.token_to_id(token);
+  }
+
+  /** Whether an id is part of a text: not a special token, nor one of the unused ids that pad a model's vocabulary. */
+  writesText(id: number): boolean {
+    const token = this.#tokenizer.id_to_token(id);
+    return token !== undefined && !this.#silent.has(token);
   }
 
   /**
@@ -67,9 +88,17 @@ export class TextTokenizer {
   }
 }
 
-/** Tokens are strings or objects with their text in `content`. */
-function tokenText(token: unknown): string | undefined {
+/** The text of a token of tokenizer_config.json: a string, or an object with the text in `content`. */
+export function tokenText(token: unknown): string | undefined {
   if (typeof token === 'string') return token;
   const content = (token as { content?: unknown } | null | undefined)?.content;
   return typeof content === 'string' ? content : undefined;
+}
+
+/** What comes before the ids of a text when special tokens are added; what comes behind them would end the text. */
+function prefixOf(tokenizer: Tokenizer): number[] {
+  const encode = (special: boolean): number[] => tokenizer.encode('a', { add_special_tokens: special }).ids;
+  const [first] = encode(false);
+  const whole = encode(true);
+  return first === undefined ? [] : whole.slice(0, Math.max(0, whole.indexOf(first)));
 }

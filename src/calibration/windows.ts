@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { DoubleSparseError } from '../errors.js';
-import { Random } from '../linalg/random.js';
+import { drawDistinct, Random } from '../linalg/random.js';
 import type { TextTokenizer } from './tokenizer.js';
 
 /** Token windows of equal length, one after the other what a model is run on. */
@@ -54,7 +54,7 @@ export function sampleWindows(ids: Uint32Array, { samples, seqLen, seed, bosId }
   else {
     // A random shift of the grid of slots lets every token be drawn, the tail included.
     const shift = random.below(ids.length - slots * length + 1);
-    starts = draw(slots, samples, random).map((slot) => shift + slot * length);
+    starts = drawDistinct(slots, samples, random).map((slot) => shift + slot * length);
   }
   return windowsAt(ids, starts, seqLen, bosId, overlap);
 }
@@ -97,17 +97,6 @@ function textLength(seqLen: number, bosId: number | undefined): number {
   if (Number.isInteger(seqLen) && seqLen >= 2) return length;
   throw new DoubleSparseError('option-out-of-range', `windows of ${seqLen} tokens: at least 2 are needed`, {
     data: { option: 'seqLen', value: seqLen },
-  });
-}
-
-/** `count` different numbers below `limit`, in random order: the first steps of a Fisher-Yates shuffle. */
-function draw(limit: number, count: number, random: Random): number[] {
-  const moved = new Map<number, number>();
-  return Array.from({ length: count }, (_, i) => {
-    const j = i + random.below(limit - i);
-    const drawn = moved.get(j) ?? j;
-    moved.set(j, moved.get(i) ?? i);
-    return drawn;
   });
 }
 

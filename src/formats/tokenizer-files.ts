@@ -10,7 +10,7 @@ const maximumTemplateBytes = 1e6;
 
 /**
  * tokenizer.json and tokenizer_config.json of a Hugging Face folder; a chat_template.jinja beside them becomes
- * `config.chat_template`, as in transformers.
+ * `config.chat_template` and goes before one that is there, as in transformers.
  * @throws DoubleSparseError `file-unreadable` when there is no tokenizer.json, `file-malformed`
  */
 export function readTokenizerFiles(folder: string): TokenizerFiles {
@@ -27,7 +27,7 @@ export function readTokenizerFiles(folder: string): TokenizerFiles {
   const configPath = join(folder, 'tokenizer_config.json');
   const config = existsSync(configPath) ? readJsonObject(configPath) : {};
   const templatePath = join(folder, 'chat_template.jinja');
-  if (config.chat_template !== undefined || !existsSync(templatePath)) return { tokenizer: readJsonFile(path), config };
+  if (!existsSync(templatePath)) return { tokenizer: readJsonFile(path), config };
   return { tokenizer: readJsonFile(path), config: { ...config, chat_template: readText(templatePath) } };
 }
 

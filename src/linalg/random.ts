@@ -25,3 +25,14 @@ export class Random {
     return Math.floor(this.uniform() * limit);
   }
 }
+
+/** `count` different numbers below `limit`, in random order: the first steps of a Fisher-Yates shuffle. */
+export function drawDistinct(limit: number, count: number, random: Random): number[] {
+  const moved = new Map<number, number>();
+  return Array.from({ length: count }, (_, i) => {
+    const j = i + random.below(limit - i);
+    const drawn = moved.get(j) ?? j;
+    moved.set(j, moved.get(i) ?? i);
+    return drawn;
+  });
+}

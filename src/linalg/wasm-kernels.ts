@@ -54,10 +54,10 @@ export interface KernelExports {
 
 let compiled: WebAssembly.Module | undefined;
 
-/** An instance of the AssemblyScript kernels (assembly/) over the arena's memory. */
-export function instantiateKernels(arena: Arena): KernelExports {
+/** An instance of the AssemblyScript kernels (assembly/) over the memory of an arena, or of a runtime. */
+export function instantiateKernels({ memory }: Pick<Arena, 'memory'>): KernelExports {
   compiled ??= new WebAssembly.Module(readFileSync(new URL('./kernels.wasm', import.meta.url)));
-  const instance = new WebAssembly.Instance(compiled, { env: { memory: arena.memory } });
+  const instance = new WebAssembly.Instance(compiled, { env: { memory } });
   return instance.exports as unknown as KernelExports;
 }
 

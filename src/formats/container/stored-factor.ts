@@ -88,10 +88,19 @@ export function readRowsOfA(
   };
 }
 
-function readBitmask({ name, factors, file, supports, counts }: StoredProduct, index: number): Uint8Array {
+function readBitmask(product: StoredProduct, index: number): Uint8Array {
+  const [rows, columns] = product.factors[index]!.shape;
+  const bitmask = new Uint8Array(rows * maskStride(columns));
+  readBitmaskInto(product, index, bitmask);
+  return bitmask;
+}
+
+/** The support of a factor as a bitmask, whichever way it is stored. @throws DoubleSparseError `file-malformed` */
+export function readBitmaskInto(product: StoredProduct, index: number, target: Uint8Array): void {
+  const { name, factors, file, supports, counts } = product;
   const { name: factor, shape } = factors[index]!;
-  const tensor = factorTensors(name, factor)[supports[index]!.form];
-  const bytes = file.readBytes(tensor);
-  if (supports[index]!.form === 'bitmask') return bytes;
-  return decodeGaps(bytes, shape[0], shape[1], counts[index]!, tensor);
+  const { form } = supports[index]!;
+  const tensor = factorTensors(name, factor)[form];
+  if (form === 'bitmask') file.readInto(tensor, target);
+  else target.set(decodeGaps(file.readBytes(tensor), shape[0], shape[1], counts[index]!, tensor));
 }

@@ -78,18 +78,27 @@ export class SafetensorsFile {
   readBytes(name: string, from = 0, length?: number): Uint8Array {
     const info = this.tensor(name);
     const count = length ?? info.end - info.begin - from;
-    if (from < 0 || count < 0 || info.begin + from + count > info.end) {
-      throw new DoubleSparseError(
-        'shape-mismatch',
-        `${this.path}: bytes ${from} to ${from + count} are not in ${name}`,
-        {
-          data: { path: this.path, name, from, count, bytes: info.end - info.begin },
-        },
-      );
-    }
+    this.#checkPart(info, name, from, count);
     const bytes = new Uint8Array(count);
     this.#file.readFully(bytes, info.begin + from);
     return bytes;
+  }
+
+  /**
+   * As {@link readBytes}, into memory of the caller's: `target.length` bytes.
+   * @throws DoubleSparseError as {@link readBytes}
+   */
+  readInto(name: string, target: Uint8Array, from = 0): void {
+    const info = this.tensor(name);
+    this.#checkPart(info, name, from, target.byteLength);
+    this.#file.readFully(target, info.begin + from);
+  }
+
+  #checkPart({ begin, end }: TensorInfo, name: string, from: number, count: number): void {
+    if (from >= 0 && count >= 0 && begin + from + count <= end) return;
+    throw new DoubleSparseError('shape-mismatch', `${this.path}: bytes ${from} to ${from + count} are not in ${name}`, {
+      data: { path: this.path, name, from, count, bytes: end - begin },
+    });
   }
 
   #readHeader(): SafetensorsHeader {

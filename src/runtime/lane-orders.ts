@@ -1,0 +1,33 @@
+/** Where the kernels expect {@link writeLaneOrders} (kernels/lanes.ts). */
+export const laneOrderAddress = 1024;
+/** Bytes of {@link writeLaneOrders}. */
+export const laneOrderBytes = 4096 + 256 + 8;
+
+/**
+ * Byte shuffles that put packed values into the lanes where a bitmask has bits, and zeros elsewhere: for each byte of a
+ * mask the order of eight 16-bit lanes (columns 0, 4, 1, 5, 2, 6,
+ * 3, 7), then for each half byte the order of four 32-bit lanes.
+ */
+export function writeLaneOrders(target: Uint8Array): void {
+  write(target.subarray(0, 4096), 256, [0, 4, 1, 5, 2, 6, 3, 7]);
+  write(target.subarray(4096, 4352), 16, [0, 1, 2, 3]);
+  new DataView(target.buffer, target.byteOffset + 4352).setUint32(0, 0x8fffe000, true);
+  new DataView(target.buffer, target.byteOffset + 4356).setUint32(0, 0xffff0000, true);
+}
+
+function write(target: Uint8Array, masks: number, columns: readonly number[]): void {
+  const width = 16 / columns.length;
+  for (let mask = 0; mask < masks; mask++) {
+    for (const [lane, column] of columns.entries()) {
+      const present = (mask >> column) & 1;
+      const rank = populations[mask & ((1 << column) - 1)] as number;
+      // The high bit makes a byte zero.
+      for (let byte = 0; byte < width; byte++)
+        target[16 * mask + width * lane + byte] = present ? width * rank + byte : 0x80;
+    }
+  }
+}
+
+/** Bits that are set in each byte. */
+export const populations = new Uint8Array(256);
+for (let byte = 1; byte < 256; byte++) populations[byte] = (populations[byte >> 1] as number) + (byte & 1);

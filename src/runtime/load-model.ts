@@ -1,0 +1,124 @@
+import { availableParallelism } from 'node:os';
+import { DoubleSparseError } from '../errors.js';
+import type { Checkpoint } from '../formats/checkpoint.js';
+import type { EngineName } from '../linalg/engine.js';
+import { chooseEngine } from '../linalg/engines/select.js';
+import type { LlamaConfig } from '../models/llama/config.js';
+import { LlamaModel } from '../models/llama/model.js';
+import { openModel } from '../models/llama/open-model.js';
+import { rotaryTable } from '../models/llama/rope.js';
+import { compileKernels, fastestBuild, type KernelBuild } from './kernels.js';
+import { cacheSlots, placeModel } from './place-model.js';
+import type { Representation, RepresentationPlan } from './representation.js';
+import { maximumMemoryBytes, RuntimeMemory } from './runtime-memory.js';
+import { ThreadedTokenModel } from './threaded-token-model.js';
+import type { TokenModel } from './token-model.js';
+import { WorkerTeam } from './worker-team.js';
+
+/** Positions of the cache unless asked for otherwise, where the model has more. */
+const defaultCapacity = 4096;
+/** Positions computed at a time: enough for fast products, few enough for the caches of a processor. */
+const defaultChunk = 256;
+
+export interface RuntimeOptions {
+  /** Default: all cores. */
+  threads?: number;
+  /** Positions of the cache (default: the model's context, at most 4096). */
+  capacity?: number;
+  /** Positions computed at a time, most (default 256). */
+  chunk?: number;
+  /** Of every product, or by the product's name (default `stored`). */
+  representation?: Representation | RepresentationPlan;
+  /** For prompts: products of many positions (default `auto`). */
+  engine?: EngineName | 'auto';
+  /** Build of the kernels (default: the fastest that this machine takes). */
+  kernels?: KernelBuild;
+}
+
+export interface LoadedModel {
+  readonly model: TokenModel;
+  readonly config: LlamaConfig;
+  readonly checkpoint: Checkpoint;
+  readonly threads: number;
+  readonly kernels: KernelBuild;
+  readonly loadSeconds: number;
+  readonly weightBytes: number;
+  readonly cacheBytes: number;
+  /** What each product came to; empty for a dense model. */
+  readonly plan: RepresentationPlan;
+}
+
+/**
+ * Loads a model of the LLaMA family, dense or compressed, for token-by-token computation. Weights stay in their stored
+ * type and form. Closing the token model ends its threads; the checkpoint stays open (for its tokenizer).
+ * @throws DoubleSparseError `out-of-memory` when the model does not fit 4 GiB, `option-out-of-range`, and of
+ *   {@link openModel}
+ */
+export async function loadTokenModel(
+  source: string | Checkpoint | LlamaModel,
+  options: RuntimeOptions = {},
+): Promise<LoadedModel> {
+  const begin = performance.now();
+  const llama = modelOf(source);
+  const { config, checkpoint } = llama;
+  const threads = positive('threads', options.threads ?? availableParallelism());
+  const capacity = positive('capacity', options.capacity ?? Math.min(config.contextLength, defaultCapacity));
+  const chunk = Math.min(capacity, positive('chunk', options.chunk ?? defaultChunk));
+  requireRoom(llama, capacity, chunk);
+  const memory = new RuntimeMemory();
+  const representation = options.representation ?? 'stored';
+  const placed = placeModel(memory, llama, { threads, capacity, chunk, representation });
+  const build = options.kernels ?? fastestBuild();
+  const team = new WorkerTeam(threads, {
+    config,
+    layout: placed.layout,
+    rotary: rotaryTable(config.rope, config.headSize, capacity),
+    memory: memory.memory,
+    kernels: compileKernels(build),
+    engine: chooseEngine(options.engine ?? 'auto'),
+  });
+  return {
+    model: new ThreadedTokenModel(config, placed.layout, memory, team, capacity),
+    config,
+    checkpoint,
+    threads,
+    kernels: build,
+    loadSeconds: (performance.now() - begin) / 1000,
+    weightBytes: placed.weightBytes,
+    cacheBytes: placed.cacheBytes,
+    plan: placed.plan,
+  };
+}
+
+function modelOf(source: string | Checkpoint | LlamaModel): LlamaModel {
+  if (source instanceof LlamaModel) return source;
+  return typeof source === 'string' ? openModel(source) : new LlamaModel(source);
+}
+
+function positive(name: string, value: number): number {
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new DoubleSparseError('option-out-of-range', `${name} is ${value}, not a positive integer`, {
+    data: { [name]: value },
+  });
+}
+
+/** Before anything is read: a model that 32-bit addresses cannot hold is refused. */
+function requireRoom({ config, checkpoint }: LlamaModel, capacity: number, chunk: number): void {
+  let bytes = 0;
+  for (const { shape, dtype, bytes: stored } of checkpoint.tensors.values()) {
+    const isKept = dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
+    bytes += isKept ? stored : 2 * shape.reduce((product, size) => product * size, 1);
+  }
+  for (let layer = 0; layer < config.layers; layer++) {
+    bytes += 8 * config.keyValueHeads * config.headSize * cacheSlots(config, layer, capacity, chunk);
+  }
+  if (bytes <= maximumMemoryBytes) return;
+  throw new DoubleSparseError(
+    'out-of-memory',
+    `${checkpoint.path}: weights and a cache of ${capacity} positions take ${(bytes / 2 ** 30).toFixed(1)} GiB, the runtime holds 4 GiB`,
+    {
+      data: { path: checkpoint.path, bytes, limit: maximumMemoryBytes },
+      hint: 'compress it further, use a smaller capacity, or a smaller model',
+    },
+  );
+}

@@ -1,0 +1,53 @@
+import { Worker } from 'node:worker_threads';
+import { DoubleSparseError, receivedError } from '../errors.js';
+import type { RuntimeAnswer, RuntimeJob, RuntimeWorkerData } from './worker.js';
+
+/** The threads of a runtime. They sleep between jobs, and do not keep the process alive then. */
+export class WorkerTeam {
+  readonly #workers: readonly Worker[];
+
+  constructor(threads: number, data: Omit<RuntimeWorkerData, 'thread' | 'threads'>) {
+    // Threads run JavaScript: started from the TypeScript sources (tests), they are taken from the build.
+    const file = new URL('./worker.js', import.meta.url.replace('/src/runtime/', '/dist/runtime/'));
+    this.#workers = Array.from({ length: threads }, (_, thread) => {
+      const workerData: RuntimeWorkerData = { ...data, thread, threads };
+      const worker = new Worker(file, { workerData });
+      worker.unref();
+      return worker;
+    });
+  }
+
+  /** Ends when all threads have. @throws DoubleSparseError `worker-failed`, or what a thread threw */
+  async run(job: RuntimeJob): Promise<void> {
+    const answers = await Promise.all(this.#workers.map((worker) => ask(worker, job)));
+    const errors = answers.flatMap((answer) => ('error' in answer ? [answer.error] : []));
+    // Threads that waited for the one that failed say so alone.
+    const cause = errors.find(({ message }) => message !== 'another thread has failed') ?? errors[0];
+    if (cause) throw receivedError(cause);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+}
+
+function ask(worker: Worker, job: RuntimeJob): Promise<RuntimeAnswer> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      worker.unref();
+      worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+    };
+    const onMessage = (answer: RuntimeAnswer): void => {
+      settle();
+      resolve(answer);
+    };
+    const onError = (cause: unknown): void => {
+      settle();
+      reject(new DoubleSparseError('worker-failed', `a thread of the runtime failed: ${cause}`, { cause }));
+    };
+    const onExit = (): void => onError('it ended');
+    worker.ref();
+    worker.on('message', onMessage).on('error', onError).on('exit', onExit);
+    worker.postMessage(job);
+  });
+}
