@@ -1,7 +1,7 @@
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import { maskStride, type PackedFactor } from '../formats/container/packed-factor.js';
 import { decodeFloats } from '../formats/dtype.js';
-import type { Matrix } from '../linalg/matrix.js';
+import { countNonzeros, type Matrix } from '../linalg/matrix.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { rotaryTable } from '../models/llama/rope.js';
 import { blockTensor, embeddingName, finalNormName, headName, linearNames } from '../models/llama/tensors.js';
@@ -183,7 +183,7 @@ class Collector {
         columns: factor.columns,
         offset,
         count: values.length,
-        positions: positionsOf(factor),
+        positions: positionsOf(factor, values.length),
       };
     });
     this.#factors.set(name, segments);
@@ -191,24 +191,25 @@ class Collector {
   }
 }
 
-/** Row-major positions of the support. */
-function positionsOf({ rows, columns, bitmask }: PackedFactor): Uint32Array {
+/** Row-major positions of the support. @param count of its entries. */
+function positionsOf({ rows, columns, bitmask }: PackedFactor, count: number): Uint32Array {
   const stride = maskStride(columns);
-  const positions: number[] = [];
+  const positions = new Uint32Array(new SharedArrayBuffer(4 * count));
+  let next = 0;
   for (let row = 0; row < rows; row++) {
     for (let byte = 0; byte < stride; byte++) {
       for (let bits = bitmask[row * stride + byte] as number; bits !== 0; bits &= bits - 1) {
-        positions.push(row * columns + byte * 8 + 31 - Math.clz32(bits & -bits));
+        positions[next++] = row * columns + byte * 8 + 31 - Math.clz32(bits & -bits);
       }
     }
   }
-  return sharedPositions(positions);
+  return positions;
 }
 
 function nonzeroPositions(data: Float32Array): Uint32Array {
-  const positions: number[] = [];
-  for (let i = 0; i < data.length; i++) if (data[i] !== 0) positions.push(i);
-  return sharedPositions(positions);
+  const positions = new Uint32Array(new SharedArrayBuffer(4 * countNonzeros({ rows: 1, columns: data.length, data })));
+  for (let i = 0, next = 0; i < data.length; i++) if (data[i] !== 0) positions[next++] = i;
+  return positions;
 }
 
 function sharedPositions(positions: ArrayLike<number>): Uint32Array {

@@ -4,6 +4,7 @@ import { createChosenEngine, type EngineChoice } from '../linalg/engines/select.
 import type { LlamaModel } from '../models/llama/model.js';
 import type { Trainee } from './collect-parameters.js';
 import type { FinetuneOptions } from './finetune-options.js';
+import type { TeacherModel } from './training-model.js';
 import type { FinetuneTexts } from './training-run.js';
 
 /** Version of everything that decides a run's bytes; another one does not go on with its checkpoints. */
@@ -18,25 +19,33 @@ export function recordedOptions(options: FinetuneOptions): Record<string, unknow
 /** Everything that the bytes of a run depend on. @param lanes sums are formed by them. */
 export function finetuneFingerprint(
   { checkpoint }: LlamaModel,
-  { values }: Trainee,
-  teacher: LlamaModel | undefined,
+  { values, model }: Trainee,
+  teacher: TeacherModel | undefined,
   { training, validation }: FinetuneTexts,
   options: FinetuneOptions,
   choice: EngineChoice,
   lanes: number,
 ): Fingerprint {
-  const hash = (...parts: (string | Uint8Array)[]): string =>
-    parts.reduce((state, part) => state.update(part), createHash('sha256')).digest('hex');
-  const headers = ({ config, tensors }: LlamaModel['checkpoint']): string =>
-    JSON.stringify([config, [...tensors.values()]]);
+  const tensors = [...checkpoint.tensors.values()].map(({ name, shape, dtype, bytes }) => [name, shape, dtype, bytes]);
   return {
     version: runVersion,
-    model: hash(headers(checkpoint), new Uint8Array(values.buffer, values.byteOffset, values.byteLength)),
-    teacher: teacher ? hash(headers(teacher.checkpoint)) : null,
+    model: hash(JSON.stringify([checkpoint.config, tensors]), values, model.embedding.value.data),
+    teacher: teacher ? hash(JSON.stringify(teacher.config), ...teacherValues(teacher)) : null,
     text: training.hash,
     validation: validation?.hash ?? null,
     ...recordedOptions(options),
     engine: createChosenEngine(choice).description,
     lanes,
   };
+}
+
+function teacherValues({ embedding, blocks, head }: TeacherModel): Float32Array[] {
+  const linear = blocks.flatMap((block) => Object.values(block.linear).map(({ weight }) => weight.data));
+  return [embedding.data, head.norm.data, head.projection.data, ...linear];
+}
+
+function hash(text: string, ...arrays: readonly Float32Array[]): string {
+  const state = createHash('sha256').update(text);
+  for (const { buffer, byteOffset, byteLength } of arrays) state.update(new Uint8Array(buffer, byteOffset, byteLength));
+  return state.digest('hex');
 }

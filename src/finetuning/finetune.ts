@@ -49,7 +49,7 @@ export async function finetune(
   const teaching = teacher && readTeacher(teacher, seqLen);
   const folder = new RunFolder(
     `${out}.run`,
-    finetuneFingerprint(model, trainee, teacher, texts, options, choice, Math.min(threads, options.batch)),
+    finetuneFingerprint(model, trainee, teaching, texts, options, choice, Math.min(threads, options.batch)),
     { restart: options.force },
   );
   let pool: TrainingPool | undefined;
