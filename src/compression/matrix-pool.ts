@@ -12,27 +12,15 @@ export interface MatrixPoolOptions {
   jobs: number;
 }
 
-export interface PoolSize {
-  readonly workers: number;
-  readonly blasThreads: number;
-}
-
-/** Workers of a pool, and BLAS threads of each. @param jobs most that can run at one time. */
-export function poolSize({ threads, jobs }: Omit<MatrixPoolOptions, 'choice'>): PoolSize {
-  const workers = Math.max(1, Math.min(threads, jobs));
-  return { workers, blasThreads: Math.max(1, Math.floor(threads / workers)) };
-}
-
 /** Worker threads that run {@link MatrixJob}s, one each at a time, with BLAS threads = cores / workers. */
 export class MatrixPool {
   readonly workers: number;
   readonly blasThreads: number;
   readonly #pool: Piscina<MatrixJob, WorkerAnswer>;
 
-  constructor({ choice, ...options }: MatrixPoolOptions) {
-    const { workers, blasThreads } = poolSize(options);
-    this.workers = workers;
-    this.blasThreads = blasThreads;
+  constructor({ choice, threads, jobs }: MatrixPoolOptions) {
+    this.workers = Math.max(1, Math.min(threads, jobs));
+    this.blasThreads = Math.max(1, Math.floor(threads / this.workers));
     this.#pool = new Piscina({
       // Threads run JavaScript: started from the TypeScript sources (tests), they are taken from the build.
       filename: new URL('./matrix-worker.js', import.meta.url.replace('/src/compression/', '/dist/compression/')).href,
