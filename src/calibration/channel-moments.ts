@@ -1,7 +1,8 @@
 import { DoubleSparseError } from '../errors.js';
+import { elementCount } from '../linalg/element-count.js';
 import type { Matrix } from '../linalg/matrix.js';
 import type { InputStatistics } from './input-gram.js';
-import { elementCount, type Tensor } from './tensor.js';
+import type { Tensor } from './tensor.js';
 
 /** Mean and variance of every channel of an output, over images and positions. */
 export interface ChannelStatistics {

@@ -1,9 +1,10 @@
 import { DoubleSparseError } from '../errors.js';
 import type { Compute } from '../linalg/compute.js';
+import { elementCount } from '../linalg/element-count.js';
 import { firstNonFinite } from '../linalg/finite.js';
 import { type Matrix, rowsOf, zeros } from '../linalg/matrix.js';
 import { addGram, meanGram } from './gram.js';
-import { elementCount, type Tensor } from './tensor.js';
+import type { Tensor } from './tensor.js';
 
 /** What calibration tells about the inputs of a matrix: vectors x of length `in`, one a position. */
 export interface InputStatistics {

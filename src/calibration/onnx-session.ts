@@ -2,7 +2,8 @@ import { createRequire } from 'node:module';
 import type * as Onnxruntime from 'onnxruntime-node';
 import { DoubleSparseError } from '../errors.js';
 import { decodeFloats, encodeFloats } from '../formats/dtype.js';
-import { elementCount, type Tensor } from './tensor.js';
+import { elementCount } from '../linalg/element-count.js';
+import type { Tensor } from './tensor.js';
 
 /** An input or output of a model, as it declares them. */
 export interface SessionTensor {

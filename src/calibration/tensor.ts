@@ -1,14 +1,10 @@
 import { DoubleSparseError } from '../errors.js';
+import { elementCount } from '../linalg/element-count.js';
 
 /** A dense row-major fp32 tensor: the last dimension is contiguous. */
 export interface Tensor {
   readonly dims: readonly number[];
   readonly data: Float32Array;
-}
-
-/** Entries of a tensor of these dimensions; 1 for none. */
-export function elementCount(dims: readonly number[]): number {
-  return dims.reduce((product, size) => product * size, 1);
 }
 
 /**

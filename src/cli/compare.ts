@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { loadCalibration, loadEvaluation } from '../calibration/load-windows.js';
 import { sharedText } from '../calibration/overlap.js';
-import { type CompareOptions, compareModels, compareOptionsSchema } from '../compression/compare-models.js';
+import { compareModels } from '../compression/compare-models.js';
+import { type CompareOptions, type ComparisonEvent, compareOptionsSchema } from '../compression/comparison.js';
 import { embedded } from '../compression/embedded.js';
 import { openModel } from '../models/llama/open-model.js';
 import { comparisonTable } from '../report/comparison-table.js';
@@ -28,7 +29,10 @@ export function addCompareCommand(program: Command): void {
     .argument('<model>', 'Hugging Face folder, .gguf file, or id of a model in the hub cache')
     .option('--text <file>', 'text to evaluate on (default: the embedded State of the Union addresses)')
     .option('--against <model>', 'a smaller dense model: is the compressed one better at as many weights?')
-    .option('--keep <folder>', 'keep the compressed models in this folder')
+    .option(
+      '--keep <folder>',
+      'keep the compressed models in this folder, and go on from what an interrupted comparison left there',
+    )
     .option('--json', 'print JSON instead of a table');
   addFlags(command, compareOptionsSchema);
   command.action(async (path: string, flags: CompareOptions & OwnFlags) => {
@@ -60,6 +64,10 @@ export function addCompareCommand(program: Command): void {
     };
     process.once('SIGINT', () => {
       removeTemporary();
+      if (keep !== undefined)
+        say(
+          `interrupted; finished rows and matrices are kept in ${keep}. To go on:\n  dsf ${process.argv.slice(2).join(' ')}`,
+        );
       process.exit(130);
     });
     const other = smaller && {
@@ -68,23 +76,8 @@ export function addCompareCommand(program: Command): void {
     };
     try {
       const texts = { calibration, evaluation, ...(other && { against: other }) };
-      const result = await compareModels(
-        model,
-        texts,
-        folder,
-        { ...options, seqLen },
-        () => keep !== undefined,
-        (event) => {
-          if (event.kind === 'dense') say(`dense: perplexity ${event.row.perplexity.toFixed(2)}`);
-          else if (event.kind === 'row') {
-            const { method, sparsity, perplexity, linearBytes, seconds } = event.row;
-            say(
-              `${method} at ${sparsity}: perplexity ${perplexity.toFixed(2)}, ${formatBytes(linearBytes)}, ${formatSeconds(seconds)}`,
-            );
-          } else if (event.event.kind === 'product')
-            showStatus(`${event.method} at ${event.sparsity}: ${productLine(event.event)}`);
-        },
-      );
+      const place = { folder, keepModels: keep !== undefined };
+      const result = await compareModels(model, texts, place, { ...options, seqLen }, progressTo(folder));
       printResult(json ? JSON.stringify(result) : comparisonTable(result));
       if (keep !== undefined) {
         const last = join(keep, `${options.methods[0]}-${options.sparsities.at(-1)}`);
@@ -95,3 +88,21 @@ export function addCompareCommand(program: Command): void {
     }
   });
 }
+
+const progressTo =
+  (folder: string) =>
+  (event: ComparisonEvent): void => {
+    if (event.kind === 'kept') say(`${event.rows} of ${event.total} rows are in ${folder} already`);
+    else if (event.kind === 'dense') say(`dense: perplexity ${event.row.perplexity.toFixed(2)}`);
+    else if (event.kind === 'row') {
+      const { method, sparsity, perplexity, linearBytes, seconds } = event.row;
+      say(
+        `${method} at ${sparsity}: perplexity ${perplexity.toFixed(2)}, ${formatBytes(linearBytes)}, ${formatSeconds(seconds)}`,
+      );
+    } else if (event.event.kind === 'product')
+      showStatus(`${event.method} at ${event.sparsity}: ${productLine(event.event)}`);
+    else if (event.event.kind === 'resumed' && event.event.finished > 0)
+      say(
+        `${event.method} at ${event.sparsity} goes on: ${event.event.finished} of ${event.event.total} matrices are finished`,
+      );
+  };

@@ -1,7 +1,7 @@
 import type { TokenWindows } from '../calibration/windows.js';
 import { DoubleSparseError } from '../errors.js';
 import { perplexity } from '../evaluation/perplexity.js';
-import type { EngineChoice } from '../linalg/engines/select.js';
+import type { ForwardPool } from '../models/llama/forward-pool.js';
 import type { LlamaModel } from '../models/llama/model.js';
 
 /**
@@ -10,13 +10,8 @@ import type { LlamaModel } from '../models/llama/model.js';
  * @returns its perplexity.
  * @throws DoubleSparseError `verification-failed`
  */
-export async function checkDenseModel(
-  model: LlamaModel,
-  windows: TokenWindows,
-  engine: EngineChoice,
-  threads: number,
-): Promise<number> {
-  const { perplexity: dense } = await perplexity(model, firstWindows(windows, threads), { engine, threads });
+export async function checkDenseModel(model: LlamaModel, windows: TokenWindows, pool: ForwardPool): Promise<number> {
+  const dense = await firstPerplexity(model, windows, pool);
   const { vocabularySize } = model.config;
   if (dense < vocabularySize) return dense;
   throw new DoubleSparseError(
@@ -29,7 +24,8 @@ export async function checkDenseModel(
   );
 }
 
-/** As many windows as are computed at one time. */
-export function firstWindows(windows: TokenWindows, threads: number): TokenWindows {
-  return { ...windows, windows: windows.windows.slice(0, threads) };
+/** Perplexity on as many windows as are computed at one time. */
+export async function firstPerplexity(model: LlamaModel, windows: TokenWindows, pool: ForwardPool): Promise<number> {
+  const few = { ...windows, windows: windows.windows.slice(0, pool.workers) };
+  return (await perplexity(model, few, { pool })).perplexity;
 }

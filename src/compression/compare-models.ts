@@ -1,129 +1,187 @@
-import { rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { z } from 'zod';
-import type { LoadedWindows } from '../calibration/load-windows.js';
+import type { TokenWindows } from '../calibration/windows.js';
 import { type PerplexityOptions, type PerplexityResult, perplexity } from '../evaluation/perplexity.js';
-import { type MethodName, methodNames } from '../factorization/registry.js';
+import type { MethodName } from '../factorization/registry.js';
+import { writeError } from '../formats/atomic-file.js';
+import type { EngineName } from '../linalg/engine.js';
 import { chooseEngine } from '../linalg/engines/select.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
-import { compressModel } from './compress-model.js';
-import { type CompressOptions, compressOptionsSchema } from './compress-options.js';
-import type { CompressionEvent } from './compression-event.js';
-import { planCompression } from './compression-plan.js';
+import { BlockWalk } from './block-walk.js';
+import {
+  type CompareOptions,
+  type CompareTexts,
+  type Comparison,
+  type ComparisonEvent,
+  type ComparisonPlace,
+  type ComparisonRow,
+  comparisonRowSchema,
+  type DenseRow,
+  denseRowSchema,
+} from './comparison.js';
+import { CompressionRun } from './compression-run.js';
+import { engineOfResult, KeptResult } from './kept-result.js';
+import { poolSize } from './matrix-pool.js';
+import { engineOfRun, evaluationFingerprint, modelHash } from './run-fingerprint.js';
+import { RunResources } from './run-resources.js';
 
-const { method: _method, sparsity: _sparsity, ...shared } = compressOptionsSchema.shape;
-
-/** Options of a comparison: those of a compression run, but several methods and sparsities. */
-export const compareOptionsSchema = z.object({
-  methods: z
-    .array(z.enum(methodNames))
-    .min(1)
-    .default(['double-sparse', 'admm', 'sparsegpt', 'wanda', 'magnitude'])
-    .describe(`methods, separated by commas: ${methodNames.join(', ')}`),
-  sparsities: z.array(z.number().min(0).lt(1)).min(1).default([0.5]).describe('sparsities, separated by commas'),
-  ...shared,
-  windows: z.int().min(1).optional().describe('evaluation windows from the start of the text (default: all)'),
-});
-export type CompareOptions = z.output<typeof compareOptionsSchema>;
-
-/** A compressed model of the comparison. */
-export interface ComparisonRow {
+/** A row and the run that makes it. */
+interface Row {
   readonly method: MethodName;
   readonly sparsity: number;
-  readonly perplexity: number;
-  readonly standardError: number;
-  /** Of all linear layers, those kept dense included; likewise the nonzeros. */
-  readonly linearBytes: number;
-  readonly nonzeros: number;
-  readonly seconds: number;
-  readonly factorizationSeconds: number;
+  readonly run: CompressionRun;
+  readonly kept: KeptResult<ComparisonRow>;
 }
-
-/** A dense model of the comparison. */
-export interface DenseRow {
-  readonly perplexity: number;
-  readonly standardError: number;
-  /** Weights of linear layers, at two bytes each. */
-  readonly linearBytes: number;
-  readonly linearWeights: number;
-}
-
-export interface Comparison {
-  readonly dense: DenseRow;
-  /** The smaller model, where one was given. */
-  readonly against?: DenseRow;
-  readonly rows: readonly ComparisonRow[];
-}
-
-export interface CompareTexts {
-  readonly calibration: LoadedWindows;
-  readonly evaluation: LoadedWindows;
-  /** A smaller dense model and the evaluation text in its tokens. */
-  readonly against?: { readonly model: LlamaModel; readonly evaluation: LoadedWindows };
-}
-
-export type ComparisonEvent =
-  | { kind: 'dense'; row: DenseRow }
-  | { kind: 'row'; row: ComparisonRow }
-  | { kind: 'run'; method: MethodName; sparsity: number; event: CompressionEvent };
 
 /**
  * Compresses a model by every method at every sparsity and evaluates all of them, and the dense model, on one text.
- * @param folder where the compressed models are put, as METHOD-SPARSITY.
- * @param keep which of them stay there.
- * @throws DoubleSparseError of {@link compressModel} and {@link perplexity}
+ * Every number and model is that of a run by itself; what does not depend on the method is computed once. Rows that
+ * the folder holds from an interrupted comparison are not computed again, and a run in it goes on; with `force` a
+ * comparison that is complete is computed anew.
+ * @throws DoubleSparseError of {@link compressModel} and {@link perplexity}; `run-mismatch` when the folder holds rows
+ * of other settings and `force` is not set
  */
 export async function compareModels(
   model: LlamaModel,
   { calibration, evaluation, against }: CompareTexts,
-  folder: string,
+  place: ComparisonPlace,
   options: CompareOptions,
-  keep: (method: MethodName, sparsity: number) => boolean,
   report: (event: ComparisonEvent) => void = () => {},
 ): Promise<Comparison> {
   const { methods, sparsities, windows: _windows, ...common } = options;
-  const engine = chooseEngine(options.engine);
-  const settings: PerplexityOptions = { engine, ...(options.threads !== undefined && { threads: options.threads }) };
-  // What cannot be planned fails before the first run.
-  for (const method of methods) planCompression(model, { ...common, method, sparsity: 0 });
-  const dense = denseRow(model, await perplexity(model, evaluation, settings));
-  report({ kind: 'dense', row: dense });
-  const rows: ComparisonRow[] = [];
-  for (const sparsity of sparsities) {
-    for (const method of methods) {
-      const out = join(folder, `${method}-${sparsity}`);
-      const own: CompressOptions = { ...common, method, sparsity };
-      const run = await compressModel(model, calibration, out, own, (event) =>
-        report({ kind: 'run', method, sparsity, event }),
-      );
-      const result = await evaluate(out, evaluation, settings);
-      const { seconds, factorizationSeconds } = run;
-      const keptDense = dense.linearWeights - run.plan.targetedEntries;
-      const linearBytes = run.linearBytes + 2 * keptDense;
-      const nonzeros = run.nonzeros + keptDense;
-      const { perplexity: value, standardError } = result;
-      const row = {
+  const outOf = (method: MethodName, sparsity: number): string => join(place.folder, `${method}-${sparsity}`);
+  const targets = [...new Set(sparsities)].flatMap((sparsity) =>
+    [...new Set(methods)].map((method) => ({ method, sparsity, out: outOf(method, sparsity) })),
+  );
+  const choice = chooseEngine(options.engine === 'auto' ? (earlierEngine(targets) ?? 'auto') : options.engine);
+  const threads = options.threads ?? availableParallelism();
+  const resources = new RunResources(model, calibration, { choice, threads, several: targets.length > 1 });
+  let open: readonly Row[] = [];
+  try {
+    // What cannot be planned, or is there with other settings, is refused before anything runs.
+    const rows = targets.map(({ method, sparsity, out }): Row => {
+      const own = { ...common, method, sparsity };
+      const run = new CompressionRun(resources, out, own, (event) => report({ kind: 'run', method, sparsity, event }));
+      const fingerprint = { ...run.fingerprint, evaluation: evaluation.hash };
+      return {
         method,
         sparsity,
-        perplexity: value,
-        standardError,
-        linearBytes,
-        nonzeros,
-        seconds,
-        factorizationSeconds,
+        run,
+        kept: new KeptResult(`${out}.json`, fingerprint, comparisonRowSchema, own.force),
       };
-      report({ kind: 'row', row });
-      rows.push(row);
-      if (!keep(method, sparsity)) rmSync(out, { recursive: true });
+    });
+    const keptDense = (name: string, hash: string, text: TokenWindows): KeptResult<DenseRow> => {
+      const fingerprint = evaluationFingerprint(hash, text, choice);
+      return new KeptResult(join(place.folder, `${name}.json`), fingerprint, denseRowSchema, options.force);
+    };
+    const dense = keptDense('dense', resources.modelHash, evaluation);
+    const smaller = against && keptDense('smaller', modelHash(against.model), against.evaluation);
+
+    const isOpen = ({ run, kept }: Row): boolean =>
+      kept.value === undefined || (place.keepModels && !existsSync(join(run.out, 'config.json')));
+    const anew = options.force && !rows.some(isOpen);
+    open = anew ? rows : rows.filter(isOpen);
+    openRuns(place.folder, rows, open);
+    if (anew) for (const kept of [dense, smaller]) kept?.discard();
+    if (open.length < rows.length) report({ kind: 'kept', rows: rows.length - open.length, total: rows.length });
+
+    const own: PerplexityOptions = { engine: choice, threads };
+    const settings = fitsPool(evaluation, resources) ? { pool: resources.forwardPool } : own;
+    const denseRow = dense.value ?? dense.keep(rowOfDense(model, await perplexity(model, evaluation, settings)));
+    report({ kind: 'dense', row: denseRow });
+    if (open.length > 0) await resources.denseOutput();
+    if (options.sequential === 'dense') await walkTogether(resources, open);
+    for (const row of open) {
+      const value = await finishRow(resources, row, denseRow, (out) => evaluate(out, evaluation, settings));
+      if (!place.keepModels) rmSync(row.run.out, { recursive: true });
+      report({ kind: 'row', row: value });
     }
+    const result = { dense: denseRow, rows: rows.map(({ kept }) => kept.value as ComparisonRow) };
+    if (!against || !smaller) return result;
+    const evaluated = async (): Promise<DenseRow> =>
+      smaller.keep(rowOfDense(against.model, await perplexity(against.model, against.evaluation, own)));
+    return { ...result, against: smaller.value ?? (await evaluated()) };
+  } finally {
+    for (const { run } of open) run.close();
+    await resources.close();
   }
-  if (!against) return { dense, rows };
-  const smaller = denseRow(against.model, await perplexity(against.model, against.evaluation, settings));
-  return { dense, against: smaller, rows };
 }
 
-async function evaluate(path: string, text: LoadedWindows, options: PerplexityOptions): Promise<PerplexityResult> {
+/** A comparison goes on with the engine it began with, as a run does. */
+function earlierEngine(targets: readonly { readonly out: string }[]): EngineName | undefined {
+  const engines = targets.map(({ out }) => engineOfResult(`${out}.json`) ?? engineOfRun(`${out}.run`));
+  return engines.find((name) => name !== undefined);
+}
+
+/** Opens the runs of rows that are to be computed; what forbids one of them is found before any work. */
+function openRuns(folder: string, rows: readonly Row[], open: readonly Row[]): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+    // One that was killed as it removed what it no longer needed.
+    for (const row of rows) if (!open.includes(row)) rmSync(`${row.run.out}.run`, { recursive: true, force: true });
+  } catch (cause) {
+    throw writeError(folder, cause);
+  }
+  for (const { run } of open) run.open();
+  for (const { kept } of open) kept.discard();
+}
+
+/** Products of all rows in one walk. */
+async function walkTogether(resources: RunResources, rows: readonly Row[]): Promise<void> {
+  const [first, ...others] = rows.map(({ run }) => run);
+  if (first === undefined) return;
+  try {
+    resources.sharedSeconds += await new BlockWalk(resources, [first, ...others]).compress();
+  } catch (error) {
+    for (const { run } of rows) run.logFailure(error);
+    throw error;
+  }
+}
+
+/** Takes a row to its end: products that are missing, the model, its evaluation. */
+async function finishRow(
+  resources: RunResources,
+  { method, sparsity, run, kept }: Row,
+  dense: DenseRow,
+  evaluateModel: (out: string) => Promise<PerplexityResult>,
+): Promise<ComparisonRow> {
+  const [start, sharedBefore] = [performance.now(), resources.sharedSeconds];
+  const together = run.options.sequential === 'dense';
+  try {
+    if (!together) await new BlockWalk(resources, [run]).compress();
+    const { linearBytes, nonzeros } = await run.write();
+    const { factorizationSeconds, resumedProducts, plan } = run;
+    const seconds = sharedBefore + (performance.now() - start) / 1000 + (together ? factorizationSeconds : 0);
+    const { perplexity: value, standardError } = await evaluateModel(run.out);
+    const keptEntries = dense.linearWeights - plan.targetedEntries;
+    const row = kept.keep({
+      method,
+      sparsity,
+      perplexity: value,
+      standardError,
+      linearBytes: linearBytes + 2 * keptEntries,
+      nonzeros: nonzeros + keptEntries,
+      seconds,
+      factorizationSeconds,
+      resumed: resumedProducts > 0,
+    });
+    run.remove();
+    return row;
+  } catch (error) {
+    run.logFailure(error);
+    throw error;
+  }
+}
+
+/** Is this the pool that an evaluation would make for itself? */
+function fitsPool(evaluation: TokenWindows, { forwardSize, threads, windows }: RunResources): boolean {
+  const { workers } = poolSize({ threads, jobs: evaluation.windows.length });
+  return workers === forwardSize.workers && evaluation.seqLen <= windows.seqLen;
+}
+
+async function evaluate(path: string, text: TokenWindows, options: PerplexityOptions): Promise<PerplexityResult> {
   const model = openModel(path);
   try {
     return await perplexity(model, text, options);
@@ -132,9 +190,9 @@ async function evaluate(path: string, text: LoadedWindows, options: PerplexityOp
   }
 }
 
-function denseRow({ checkpoint }: LlamaModel, { perplexity: value, standardError }: PerplexityResult): DenseRow {
+function rowOfDense({ checkpoint }: LlamaModel, { perplexity: value, standardError }: PerplexityResult): DenseRow {
   const linearWeights = [...checkpoint.tensors.values()]
     .filter(({ name }) => /_proj\.weight$/.test(name))
     .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
-  return { perplexity: value, standardError, linearWeights, linearBytes: 2 * linearWeights };
+  return { perplexity: value, standardError, linearBytes: 2 * linearWeights, linearWeights };
 }

@@ -1,22 +1,19 @@
 import { availableParallelism } from 'node:os';
 import type { LoadedWindows } from '../calibration/load-windows.js';
-import { perplexity } from '../evaluation/perplexity.js';
 import type { FactorizationMetrics } from '../factorization/factorization.js';
-import { compressedAlready } from '../formats/container/writer.js';
-import { claimModelFolder } from '../formats/model-folder.js';
-import { chooseEngine, createChosenEngine, type EngineChoice } from '../linalg/engines/select.js';
-import { ForwardPool } from '../models/llama/forward-pool.js';
+import { chooseEngine, createChosenEngine } from '../linalg/engines/select.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
-import { BlockRun } from './block-run.js';
-import { checkDenseModel, firstWindows } from './check-dense-model.js';
+import { BlockWalk } from './block-walk.js';
+import { firstPerplexity } from './check-dense-model.js';
 import type { CompressOptions } from './compress-options.js';
 import type { CompressionEvent } from './compression-event.js';
-import { type CompressionPlan, planCompression } from './compression-plan.js';
-import { MatrixPool } from './matrix-pool.js';
-import { engineOfRun, fingerprintOf } from './run-fingerprint.js';
-import { RunFolder } from './run-folder.js';
-import { type VerifiedModel, writeCompressedModel } from './write-compressed.js';
+import type { CompressionPlan } from './compression-plan.js';
+import { CompressionRun } from './compression-run.js';
+import { poolSize } from './matrix-pool.js';
+import { engineOfRun } from './run-fingerprint.js';
+import { RunResources } from './run-resources.js';
+import type { VerifiedModel } from './write-compressed.js';
 
 export interface CompressionResult extends VerifiedModel {
   readonly plan: CompressionPlan;
@@ -53,93 +50,48 @@ export async function compressModel(
   report: (event: CompressionEvent) => void = () => {},
 ): Promise<CompressionResult> {
   const start = performance.now();
-  const plan = planCompression(model, options);
   // A run goes on with the engine it began with: which one is faster at this moment may have changed.
   const choice = chooseEngine(options.engine === 'auto' ? (engineOfRun(`${out}.run`) ?? 'auto') : options.engine);
   const threads = options.threads ?? availableParallelism();
-  const matrixPool = new MatrixPool({ choice, threads, jobs: largestBatch(plan, options.sequential) });
-  let forwardPool: ForwardPool | undefined;
-  let folder: RunFolder | undefined;
+  const resources = new RunResources(model, windows, { choice, threads, several: false });
+  let run: CompressionRun | undefined;
   try {
-    const sequences = windows.windows.length;
-    forwardPool = new ForwardPool({ config: model.config, choice, threads, sequences, seqLen: windows.seqLen });
-    const parallelism = [matrixPool, forwardPool].flatMap((pool) => [pool.workers, pool.blasThreads]);
-    const fingerprint = fingerprintOf(model, windows, plan, options, choice, parallelism);
-    folder = new RunFolder(`${out}.run`, fingerprint, { restart: options.force });
-    refuseOutput(model, out, options, folder);
-    const run = new BlockRun({ model, windows, plan, options, folder, matrixPool, forwardPool, choice, report });
-    const denseOutput = await checkDenseModel(model, windows, choice, threads);
-    await run.compressBlocks();
-    report({ kind: 'status', text: 'writing and verifying' });
-    const { textHash, hash, windows: list, seqLen } = windows;
-    const record = { text: textHash, windows: hash, samples: list.length, seqLen };
-    const verified = await writeCompressedModel(model, plan, folder, out, options, record, run.product);
-    const compressedOutput = await outputPerplexity(out, windows, choice, threads);
-    folder.remove();
+    run = new CompressionRun(resources, out, options, report);
+    run.open();
+    const denseOutput = await resources.denseOutput();
+    await new BlockWalk(resources, [run]).compress();
+    const verified = await run.write();
+    const compressedOutput = await outputPerplexity(out, resources);
+    run.remove();
+    const { plan, metrics, factorizationSeconds, resumedProducts } = run;
     return {
       ...verified,
       plan,
-      metrics: inPlanOrder(plan, run.metrics),
+      metrics,
       denseOutput,
       compressedOutput,
       engine: createChosenEngine(choice).description,
-      workers: matrixPool.workers,
-      blasThreads: matrixPool.blasThreads,
+      ...poolSize({ threads, jobs: run.jobs }),
       seconds: (performance.now() - start) / 1000,
-      factorizationSeconds: run.factorizationSeconds,
-      resumedProducts: run.resumedProducts,
+      factorizationSeconds,
+      resumedProducts,
       peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
     };
   } catch (error) {
-    folder?.logFailure(error);
+    run?.logFailure(error);
     throw error;
   } finally {
-    folder?.close();
-    await Promise.allSettled([matrixPool.close(), forwardPool?.close()]);
-  }
-}
-
-/** Products are finished in any order. */
-function inPlanOrder(
-  { units }: CompressionPlan,
-  metrics: ReadonlyMap<string, FactorizationMetrics>,
-): Map<string, FactorizationMetrics> {
-  const names = units.flatMap(({ members }) => members.map(({ weight }) => weight));
-  return new Map(names.map((name) => [name, metrics.get(name) as FactorizationMetrics]));
-}
-
-/** Whatever forbids writing to `out` is found before hours of work; a run folder made for nothing goes again. */
-function refuseOutput(model: LlamaModel, out: string, options: CompressOptions, folder: RunFolder): void {
-  try {
-    if (model.checkpoint.format === 'double-sparse') throw compressedAlready(model.checkpoint);
-    claimModelFolder(out, model.checkpoint, options.force || folder.ownsOutput);
-  } catch (error) {
-    if (!folder.resumed) folder.remove();
-    throw error;
+    run?.close();
+    await resources.close();
   }
 }
 
 /** Perplexity of what was written on a few calibration windows: it loads, and its outputs are finite. */
-async function outputPerplexity(
-  out: string,
-  windows: LoadedWindows,
-  engine: EngineChoice,
-  threads: number,
-): Promise<number> {
+async function outputPerplexity(out: string, { windows, forwardPool }: RunResources): Promise<number> {
   const written = openModel(out);
   try {
-    return (await perplexity(written, firstWindows(windows, threads), { engine, threads })).perplexity;
+    return await firstPerplexity(written, windows, forwardPool);
   } finally {
     written.checkpoint.close();
   }
-}
-
-/** Most jobs that can run at one time: those of one block, or of one group of a block. */
-function largestBatch({ units }: CompressionPlan, sequential: CompressOptions['sequential']): number {
-  const counts = new Map<string, number>();
-  for (const { block, group } of units) {
-    const batch = sequential === 'group' ? `${block} ${group}` : `${block}`;
-    counts.set(batch, (counts.get(batch) ?? 0) + 1);
-  }
-  return Math.max(...counts.values());
 }

@@ -15,9 +15,16 @@ export const compressOptionsSchema = factorizationOptionsSchema.extend({
     .describe('text to calibrate on: .txt, .jsonl or .parquet (default: the embedded State of the Union addresses)'),
   ...calibrationOptionsSchema.shape,
   sequential: z
-    .enum(['block', 'group'])
+    .enum(['block', 'group', 'dense'])
     .default('block')
-    .describe('gather the inputs of a block at once, or again after each group of its matrices'),
+    .describe(
+      'inputs behind what is compressed already, gathered for a block at once, or again after each group of its matrices; or those of the dense model, cheaper but worse',
+    ),
+  hiddenStatesMemory: z
+    .number()
+    .min(0)
+    .default(1024)
+    .describe('MiB of hidden states kept in memory; what takes more goes through files in the run folder'),
   include: patterns.default(['*']).describe('only tensors whose names match one of these'),
   exclude: patterns.default([]).describe('no tensors whose names match one of these'),
   fixedMask: z.boolean().default(false).describe('fix the support of the square factor in advance, one for all layers'),

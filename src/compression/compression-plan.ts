@@ -2,6 +2,7 @@ import { DoubleSparseError } from '../errors.js';
 import type { MethodName } from '../factorization/registry.js';
 import type { WritableFloatType } from '../formats/dtype.js';
 import { valueTypeOf } from '../formats/kept-tensor.js';
+import { elementCount } from '../linalg/element-count.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import {
   blockTensor,
@@ -93,7 +94,6 @@ export function planCompression(model: LlamaModel, options: CompressOptions): Co
   const kept = [...checkpoint.tensors.values()]
     .filter(({ name }) => !compressed.has(name))
     .map(({ name, shape }) => ({ name, reason: keptBecause(name, shape, config.tiedHead) }));
-  const entries = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
   return {
     method,
     units,
@@ -101,7 +101,7 @@ export function planCompression(model: LlamaModel, options: CompressOptions): Co
     targetedEntries: units
       .flatMap(({ members }) => members)
       .reduce((sum, { rows, columns }) => sum + rows * columns, 0),
-    allEntries: [...checkpoint.tensors.values()].reduce((sum, { shape }) => sum + entries(shape), 0),
+    allEntries: [...checkpoint.tensors.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0),
   };
 }
 

@@ -5,6 +5,7 @@ import { groupInputSize, linearGroups } from '../models/llama/tensors.js';
 import { blockBytes } from '../models/llama/weights.js';
 import type { CompressOptions } from './compress-options.js';
 import { type CompressionPlan, type PlannedUnit, planCompression } from './compression-plan.js';
+import { hiddenStatesBytes, hiddenStatesLimit, sequencesInMemory } from './hidden-states.js';
 
 /** What a run would do and need, estimated from headers. */
 export interface DryRun extends CompressionPlan {
@@ -15,7 +16,12 @@ export interface DryRun extends CompressionPlan {
   readonly estimatedLinearBytes: number;
   /** The same weights dense at two bytes. */
   readonly denseLinearBytes: number;
+  /** The part of the hidden states that is in memory at a time included. */
   readonly estimatedMemoryBytes: number;
+  /** Of all calibration windows. */
+  readonly hiddenStatesBytes: number;
+  /** Do they go through files in the run folder? Then these take up to twice as much there. */
+  readonly hiddenStatesSpilled: boolean;
 }
 
 /** Node, its threads, and the engine's buffers. */
@@ -41,13 +47,21 @@ export function dryRun(model: LlamaModel, options: CompressOptions): DryRun {
   }
   const threads = options.threads ?? availableParallelism();
   const grams = linearGroups.reduce((sum, group) => sum + groupInputSize(config, group) ** 2 * 4, 0);
-  const hidden = options.samples * options.seqLen * config.hiddenSize * 4;
+  const shape = { sequences: options.samples, positions: options.seqLen, hiddenSize: config.hiddenSize };
+  const limit = hiddenStatesLimit(options);
+  const kept = sequencesInMemory(shape, limit, Math.min(threads, options.samples));
   return {
     ...plan,
     sparsity: options.sparsity,
     budget,
     estimatedLinearBytes: 2 * budget + masks,
     denseLinearBytes: 2 * plan.targetedEntries,
-    estimatedMemoryBytes: baseMemoryBytes + hidden + blockBytes(config) + threads * (grams + largest),
+    estimatedMemoryBytes:
+      baseMemoryBytes +
+      hiddenStatesBytes({ ...shape, sequences: kept }) +
+      blockBytes(config) +
+      threads * (grams + largest),
+    hiddenStatesBytes: hiddenStatesBytes(shape),
+    hiddenStatesSpilled: kept < shape.sequences,
   };
 }

@@ -1,6 +1,7 @@
 import { Piscina } from 'piscina';
 import { postedError, receivedError } from '../errors.js';
 import type { EngineChoice } from '../linalg/engines/select.js';
+import { workerFile } from '../worker-file.js';
 import type { MatrixJob, MemberResult } from './matrix-job.js';
 import type { WorkerAnswer } from './matrix-worker.js';
 
@@ -12,18 +13,29 @@ export interface MatrixPoolOptions {
   jobs: number;
 }
 
+export interface PoolSize {
+  readonly workers: number;
+  readonly blasThreads: number;
+}
+
+/** Workers of a pool, and BLAS threads of each. @param jobs most that can run at one time. */
+export function poolSize({ threads, jobs }: Omit<MatrixPoolOptions, 'choice'>): PoolSize {
+  const workers = Math.max(1, Math.min(threads, jobs));
+  return { workers, blasThreads: Math.max(1, Math.floor(threads / workers)) };
+}
+
 /** Worker threads that run {@link MatrixJob}s, one each at a time, with BLAS threads = cores / workers. */
 export class MatrixPool {
   readonly workers: number;
   readonly blasThreads: number;
   readonly #pool: Piscina<MatrixJob, WorkerAnswer>;
 
-  constructor({ choice, threads, jobs }: MatrixPoolOptions) {
-    this.workers = Math.max(1, Math.min(threads, jobs));
-    this.blasThreads = Math.max(1, Math.floor(threads / this.workers));
+  constructor({ choice, ...options }: MatrixPoolOptions) {
+    const { workers, blasThreads } = poolSize(options);
+    this.workers = workers;
+    this.blasThreads = blasThreads;
     this.#pool = new Piscina({
-      // Threads run JavaScript: started from the TypeScript sources (tests), they are taken from the build.
-      filename: new URL('./matrix-worker.js', import.meta.url.replace('/src/compression/', '/dist/compression/')).href,
+      filename: workerFile('compression/matrix-worker.js').href,
       minThreads: this.workers,
       maxThreads: this.workers,
       workerData: { choice, blasThreads: this.blasThreads },

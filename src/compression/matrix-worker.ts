@@ -14,6 +14,8 @@ let compute: Compute | undefined;
 export default function work(job: MatrixJob): WorkerAnswer {
   try {
     compute ??= createCompute(choice, blasThreads);
+    // Another pool may have changed this number of the whole process meanwhile.
+    compute.engine.setThreads(blasThreads);
     return { results: runMatrixJob(job, compute) };
   } catch (error) {
     return { error: postedError(error) };

@@ -47,11 +47,16 @@ export function writeProductFile(path: string, unit: PlannedUnit, { factors, met
 }
 
 /**
- * Reads a finished product back; undefined where there is no such file.
- * @throws DoubleSparseError `file-malformed` when it is damaged or belongs to another unit.
+ * Reads a finished product back.
+ * @throws DoubleSparseError `file-malformed` when it is damaged or belongs to another unit, `file-unreadable`
  */
-export function readProductFile(path: string, unit: PlannedUnit): FinishedProduct | undefined {
-  if (!existsSync(path)) return undefined;
+export function readProductFile(path: string, unit: PlannedUnit): FinishedProduct {
+  if (!existsSync(path)) {
+    throw new DoubleSparseError('file-unreadable', `${path} has vanished`, {
+      data: { path, product: unit.name },
+      hint: 'start the run again: only this product is computed anew',
+    });
+  }
   const file = new SafetensorsFile(path);
   try {
     const product = storedProducts(file).find(({ name }) => name === unit.name);

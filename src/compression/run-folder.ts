@@ -184,7 +184,8 @@ function ownerOf(path: string): number | undefined {
   }
 }
 
-function differencesOf(stored: Fingerprint, wanted: Fingerprint): string[] {
+/** What two fingerprints disagree in, in words. */
+export function differencesOf(stored: Fingerprint, wanted: Fingerprint): string[] {
   const keys = new Set([...Object.keys(stored), ...Object.keys(wanted)]);
   return [...keys].flatMap((key) => {
     const [before, now] = [JSON.stringify(stored[key]), JSON.stringify(wanted[key])];

@@ -8,7 +8,7 @@ import type { Matrix } from '../linalg/matrix.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import type { CompressOptions } from './compress-options.js';
 import type { CompressionPlan, PlannedUnit } from './compression-plan.js';
-import type { FinishedProduct } from './product-file.js';
+import { type FinishedProduct, readProductFile } from './product-file.js';
 import type { RunFolder } from './run-folder.js';
 
 /** What config.json tells of the calibration. */
@@ -43,16 +43,8 @@ export async function writeCompressedModel(
   out: string,
   options: CompressOptions,
   calibration: CalibrationRecord,
-  productOf: (unit: PlannedUnit) => FinishedProduct | undefined,
 ): Promise<VerifiedModel> {
-  const finished = (unit: PlannedUnit): FinishedProduct => {
-    const product = productOf(unit);
-    if (product) return product;
-    throw new DoubleSparseError('file-unreadable', `${folder.productPath(unit.name)} has vanished`, {
-      data: { product: unit.name },
-      hint: 'start the run again: only this product is computed anew',
-    });
-  };
+  const finished = (unit: PlannedUnit): FinishedProduct => readProductFile(folder.productPath(unit.name), unit);
   const planned = plan.units.map((unit) => planProduct(unit.name, finished(unit).factors, unit.members, unit.dtype));
   const { sparsity, effort, seed, sequential } = options;
   const settings = { method: plan.method, sparsity, effort, seed, sequential, calibration };

@@ -20,6 +20,8 @@ export interface PerplexityOptions {
   threads?: number;
   /** Default: the fastest engine. */
   engine?: EngineChoice;
+  /** Threads to use instead of own ones, of the same model configuration; they decide on `threads` and `engine`. */
+  pool?: ForwardPool;
   /** Called after each block, and after the losses as block `layers`. */
   onProgress?: (progress: PerplexityProgress) => void;
 }
@@ -60,13 +62,16 @@ export async function perplexity(
   const { windows, seqLen } = text;
   checkContext(seqLen, config.contextLength);
   for (const ids of windows) checkIds(ids, config.vocabularySize);
-  const pool = new ForwardPool({
-    config,
-    choice: options.engine ?? chooseEngine(),
-    threads: options.threads ?? availableParallelism(),
-    sequences: windows.length,
-    seqLen,
-  });
+  const pool =
+    options.pool ??
+    new ForwardPool({
+      config,
+      choice: options.engine ?? chooseEngine(),
+      threads: options.threads ?? availableParallelism(),
+      sequences: windows.length,
+      seqLen,
+    });
+  const before = pool.times;
   try {
     const perTurn = Math.max(pool.workers, Math.floor(activationBytes / (seqLen * config.hiddenSize * 4)));
     const states = Array.from({ length: Math.min(perTurn, windows.length) }, () =>
@@ -86,11 +91,11 @@ export async function perplexity(
       windows: windows.length,
       seqLen,
       seconds,
-      threadSeconds,
-      productSeconds,
+      threadSeconds: threadSeconds - before.seconds,
+      productSeconds: productSeconds - before.productSeconds,
     };
   } finally {
-    await pool.close();
+    if (pool !== options.pool) await pool.close();
   }
 }
 

@@ -58,10 +58,7 @@ export function decodeFloats(type: FloatType, bytes: Uint8Array, target?: Float3
     for (let i = 0; i < count; i++) result[i] = view.getFloat64(i * 8, true);
     return result;
   }
-  const words =
-    bytes.byteOffset % 2 === 0
-      ? new Uint16Array(bytes.buffer, bytes.byteOffset, count)
-      : new Uint16Array(bytes.slice().buffer, 0, count);
+  const words = wordsOf(bytes);
   if (type === 'F16') {
     const table = halfValues();
     for (let i = 0; i < count; i++) result[i] = table[words[i] as number] as number;
@@ -70,6 +67,23 @@ export function decodeFloats(type: FloatType, bytes: Uint8Array, target?: Float3
     for (let i = 0; i < count; i++) bits[i] = (words[i] as number) << 16;
   }
   return result;
+}
+
+/** Bytes as 16-bit words: a view where they are aligned, else a copy. */
+function wordsOf(bytes: Uint8Array): Uint16Array {
+  return bytes.byteOffset % 2 === 0
+    ? new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2)
+    : new Uint16Array(bytes.slice().buffer);
+}
+
+/** Are encoded floats free of NaN and infinity? @param bytes a whole number of values; need not be aligned. */
+export function areFinite(type: WritableFloatType, bytes: Uint8Array): boolean {
+  const words = wordsOf(bytes);
+  const step = bytesPerFloat(type) / 2;
+  const exponent = type === 'F16' ? 0x7c00 : 0x7f80;
+  for (let top = step - 1; top < words.length; top += step)
+    if (((words[top] as number) & exponent) === exponent) return false;
+  return true;
 }
 
 export function bytesPerFloat(type: FloatType): number {

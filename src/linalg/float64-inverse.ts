@@ -6,14 +6,20 @@ const negligiblePivot = 1e-7;
 
 /**
  * The inverse of a symmetric positive definite matrix in float64, n x n row-major, through its Cholesky factor. n^3 / 2
- * multiplications, two at a time: where the digits matter; else see {@link invertPositiveDefinite}. In the arena.
+ * multiplications, two at a time: where the digits matter; else see {@link invertPositiveDefinite}.
  * @param a its lower triangle is read.
- * @returns undefined where the matrix is not positive definite, or so nearly singular that fp32 rounding of its
- *   entries decides.
+ * @param inverse receives n x n numbers; fastest in the arena of `compute`.
+ * @returns false where the matrix is not positive definite, or so nearly singular that fp32 rounding of its entries
+ *   decides; `inverse` is scratch then.
  */
-export function invertInFloat64(a: Matrix, { arena, kernels }: Compute): Float64Array | undefined {
+export function invertInFloat64(a: Matrix, inverse: Float64Array, compute: Compute): boolean {
+  return compute.scope(() => invert(a, inverse, compute));
+}
+
+function invert(a: Matrix, inverse: Float64Array, { arena, kernels }: Compute): boolean {
   const n = a.rows;
-  const upper = arena.doubles(n * n);
+  // The factor takes the room of the result, which needs only the inverse of the factor.
+  const upper = inverse;
   const current = arena.doubles(n);
   const coefficients = arena.doubles(n);
   for (let i = 0; i < n; i++) {
@@ -21,7 +27,7 @@ export function invertInFloat64(a: Matrix, { arena, kernels }: Compute): Float64
     for (let j = 0; j < length; j++) current[j] = a.data[(i + j) * n + i];
     for (let k = 0; k < i; k++) coefficients[k] = upper[k * n + i];
     kernels.subtractRows(current.subarray(0, length), upper.subarray(i), n, i, coefficients);
-    if (!(current[0] > negligiblePivot * a.data[i * n + i])) return undefined;
+    if (!(current[0] > negligiblePivot * a.data[i * n + i])) return false;
     const scale = 1 / Math.sqrt(current[0]);
     for (let j = 0; j < length; j++) upper[i * n + i + j] = current[j] * scale;
   }
@@ -35,7 +41,6 @@ export function invertInFloat64(a: Matrix, { arena, kernels }: Compute): Float64
     const scale = 1 / upper[i * n + i];
     for (let j = 0; j <= i; j++) lowerInverse[i * n + j] = current[j] * scale;
   }
-  const inverse = upper;
   for (let i = 0; i < n; i++) {
     current.fill(0, 0, i + 1);
     for (let k = i; k < n; k++) coefficients[k - i] = -lowerInverse[k * n + i];
@@ -45,5 +50,5 @@ export function invertInFloat64(a: Matrix, { arena, kernels }: Compute): Float64
       inverse[j * n + i] = current[j];
     }
   }
-  return inverse;
+  return true;
 }

@@ -1,4 +1,4 @@
-import type { Comparison } from '../compression/compare-models.js';
+import type { Comparison } from '../compression/comparison.js';
 import { formatBytes, formatSeconds, renderTable } from './table.js';
 
 /** The table of a comparison, dense first; then, for a smaller model, the paper's question and its answer. */
@@ -26,7 +26,7 @@ export function comparisonTable({ dense, against, rows }: Comparison): string {
         `+${cell(row.perplexity - dense.perplexity)}`,
         formatBytes(row.linearBytes),
         `${((100 * row.linearBytes) / dense.linearBytes).toFixed(1)} %`,
-        formatSeconds(row.seconds),
+        `${formatSeconds(row.seconds)}${row.resumed ? ' *' : ''}`,
         formatSeconds(row.factorizationSeconds),
       ]),
       ...(against
@@ -46,11 +46,12 @@ export function comparisonTable({ dense, against, rows }: Comparison): string {
         : []),
     ],
   );
-  if (!against) return table;
+  const notes = rows.some(({ resumed }) => resumed) ? ['', '* interrupted: the seconds since it went on'] : [];
+  if (!against) return [table, ...notes].join('\n');
   const verdicts = rows.map((row) => {
     const weights = row.nonzeros / against.linearWeights;
     const better = row.perplexity < against.perplexity;
     return `${row.method} at ${row.sparsity}: ${better ? 'better' : 'worse'} than the smaller dense model, with ${weights.toFixed(2)} x its weights`;
   });
-  return [table, '', ...verdicts].join('\n');
+  return [table, ...notes, '', ...verdicts].join('\n');
 }

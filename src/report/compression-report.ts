@@ -63,5 +63,10 @@ export function dryRunTable(plan: DryRun): string {
     '',
     `linear layers: ${formatBytes(plan.denseLinearBytes)} dense -> about ${formatBytes(plan.estimatedLinearBytes)}`,
     `memory: about ${formatBytes(plan.estimatedMemoryBytes)}`,
+    `hidden states: ${formatBytes(plan.hiddenStatesBytes)}, ${
+      plan.hiddenStatesSpilled
+        ? `more than --hidden-states-memory: in files of the run folder, up to ${formatBytes(2 * plan.hiddenStatesBytes)}`
+        : 'in memory'
+    }`,
   ].join('\n');
 }

@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../formats/checkpoint.js';
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
+import { elementCount } from '../linalg/element-count.js';
 import { formatBytes, renderTable } from './table.js';
 
 /** What a model on disk consists of, tensor by tensor and in total. */
@@ -34,8 +35,6 @@ export interface InspectedTensor {
   readonly product?: string;
 }
 
-const product = (shape: readonly number[]): number => shape.reduce((result, size) => result * size, 1);
-
 /** From headers alone. */
 export function inspect(checkpoint: Checkpoint): Inspection {
   const compression = checkpoint instanceof CompressedCheckpoint ? checkpoint.compression : new Map();
@@ -46,7 +45,7 @@ export function inspect(checkpoint: Checkpoint): Inspection {
     })
     .sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }));
   const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
-  const entries = tensors.reduce((sum, { shape }) => sum + product(shape), 0);
+  const entries = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   const { quantization_config: settings = null } = checkpoint.config;
   const common = {
     path: checkpoint.path,
@@ -63,7 +62,7 @@ export function inspect(checkpoint: Checkpoint): Inspection {
     (sum, { counts }) => sum + counts.reduce((a, b) => a + b, 0),
     0,
   );
-  const compressedEntries = stored.reduce((sum, { shape }) => sum + product(shape), 0);
+  const compressedEntries = stored.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   const compressedBytes = stored.reduce((sum, each) => sum + each.bytes, 0);
   return {
     ...common,
@@ -85,7 +84,7 @@ export function inspectionTable({ path, format, tensors, bytes, bitsPerWeight, c
     shape.join('x'),
     dtype,
     formatBytes(own),
-    ((8 * own) / product(shape)).toFixed(2),
+    ((8 * own) / elementCount(shape)).toFixed(2),
     nonzeros ? nonzeros.join(' + ') : '',
     stored === undefined ? '' : `  ${stored}`,
   ]);

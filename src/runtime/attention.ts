@@ -61,20 +61,14 @@ export function attendTile(
   const columns = begin + rows - firstKey;
   const cache = Math.floor((head * keyValueHeads) / heads) * block.slots * headSize;
   const data = floats;
-  const query = {
+  const ofHead = ({ address, stride }: Activations) => ({
     data,
-    offset: queries.address / 4 + first * queries.stride + head * headSize,
-    stride: queries.stride,
+    offset: address / 4 + first * stride + head * headSize,
+    stride,
     rows,
     columns: headSize,
-  };
-  const target = {
-    data,
-    offset: output.address / 4 + first * output.stride + head * headSize,
-    stride: output.stride,
-    rows,
-    columns: headSize,
-  };
+  });
+  const [query, target] = [ofHead(queries), ofHead(output)];
   const pieces = ringPieces(firstKey % block.slots, columns, block.slots);
   const piece = (address: number, slot: number, length: number) => ({
     data,

@@ -1,4 +1,5 @@
-import { type Engine, whole } from '../linalg/engine.js';
+import { bytesPerFloat } from '../formats/dtype.js';
+import { type Block, type Engine, whole } from '../linalg/engine.js';
 import { instantiateKernels, type KernelExports } from '../linalg/wasm-kernels.js';
 import type { LlamaConfig } from '../models/llama/config.js';
 import { plainLlamaKernels } from '../models/llama/kernels.js';
@@ -17,7 +18,7 @@ import {
   type ThreadScratch,
 } from './layout.js';
 import { typeNumber } from './stored-matrix.js';
-import { multiplyMatrix, multiplyVector } from './stored-product.js';
+import { type MatrixProductContext, multiplyMatrix, multiplyVector } from './stored-product.js';
 
 export interface ForwardOptions {
   readonly config: LlamaConfig;
@@ -39,12 +40,12 @@ export class Forward {
   readonly #floats: Float32Array;
   readonly #kernels: RuntimeKernels;
   readonly #passes: KernelExports;
-  readonly #engine: Engine;
   readonly #barrier: Barrier;
   readonly #thread: number;
   readonly #threads: number;
   readonly #scratch: ThreadScratch;
   readonly #attention: AttentionContext;
+  readonly #products: MatrixProductContext;
 
   constructor(options: ForwardOptions) {
     this.#config = options.config;
@@ -53,7 +54,6 @@ export class Forward {
     this.#floats = new Float32Array(options.memory.buffer);
     this.#kernels = instantiateRuntimeKernels(options.kernels, options.memory);
     this.#passes = instantiateKernels(options);
-    this.#engine = options.engine;
     this.#barrier = options.barrier;
     this.#thread = options.thread;
     this.#threads = options.threads;
@@ -65,6 +65,12 @@ export class Forward {
       passes: this.#passes,
       engine: options.engine,
       scratch: this.#scratch,
+    };
+    this.#products = {
+      kernels: this.#kernels,
+      engine: options.engine,
+      floats: this.#floats,
+      tile: this.#scratch.tile,
     };
   }
 
@@ -90,7 +96,7 @@ export class Forward {
 
   #embed(ids: Uint32Array): void {
     const { embedding, hidden } = this.#layout;
-    const rowBytes = embedding.columns * (embedding.type === 'F32' ? 4 : 2);
+    const rowBytes = embedding.columns * bytesPerFloat(embedding.type);
     const type = typeNumber(embedding.type);
     for (let p = this.#thread; p < ids.length; p += this.#threads) {
       const row = embedding.values + (ids[p] as number) * rowBytes;
@@ -197,17 +203,9 @@ export class Forward {
       }
       return;
     }
-    const context = { kernels: this.#kernels, engine: this.#engine, floats: this.#floats, tile: this.#scratch.tile };
-    const block = (from: Activations, offset: number, columns: number) => ({
-      data: this.#floats,
-      offset: from.address / 4 + offset,
-      stride: from.stride,
-      rows: count,
-      columns,
-    });
-    const x = block(source, sourceOffset, matrix.columns);
-    const y = block(target, targetOffset, matrix.rows);
-    multiplyMatrix(context, matrix, y, x, first, end, bias, accumulate);
+    const x = this.#block(source, sourceOffset, count, matrix.columns);
+    const y = this.#block(target, targetOffset, count, matrix.rows);
+    multiplyMatrix(this.#products, matrix, y, x, first, end, bias, accumulate);
   }
 
   #lastLogits(count: number): void {
@@ -220,23 +218,17 @@ export class Forward {
   }
 
   #allLogits(count: number, all: Float32Array): void {
-    const { head, hidden, normed, finalNorm } = this.#layout;
-    const { hiddenSize, normEpsilon, vocabularySize } = this.#config;
-    for (let p = this.#thread; p < count; p += this.#threads) {
-      this.#passes.rmsNorm(rowAddress(normed, p), rowAddress(hidden, p), finalNorm, 1, hiddenSize, normEpsilon);
-    }
-    this.#barrier.wait();
-    const context = { kernels: this.#kernels, engine: this.#engine, floats: this.#floats, tile: this.#scratch.tile };
-    const x = {
-      data: this.#floats,
-      offset: normed.address / 4,
-      stride: normed.stride,
-      rows: count,
-      columns: hiddenSize,
-    };
+    const { head, finalNorm } = this.#layout;
+    const { hiddenSize, vocabularySize } = this.#config;
+    const x = this.#block(this.#norm(finalNorm, count), 0, count, hiddenSize);
     const target = whole({ rows: count, columns: vocabularySize, data: all });
     const [first, end] = this.#share(head.rows);
-    multiplyMatrix(context, head, target, x, first, end, 0, false);
+    multiplyMatrix(this.#products, head, target, x, first, end, 0, false);
+  }
+
+  /** Activations of `count` positions, `columns` wide from `offset` on. */
+  #block({ address, stride }: Activations, offset: number, count: number, columns: number): Block {
+    return { data: this.#floats, offset: address / 4 + offset, stride, rows: count, columns };
   }
 
   /** First and end of this thread's share of `count` rows, in units of `unit` (pairs of rows share loads). */

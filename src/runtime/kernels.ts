@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 
 /** Everything that kernels/ exports; matrices, vectors and tables are byte addresses. */
-interface KernelExports {
+export interface RuntimeKernels {
   bitmaskProduct(
     type: number,
     y: number,
@@ -81,7 +81,6 @@ interface KernelExports {
     scale: number,
   ): void;
 }
-export type RuntimeKernels = KernelExports;
 
 /** Builds of the kernels. `relaxed` has fused multiply-add and a shuffle without bounds. */
 export type KernelBuild = 'plain' | 'relaxed';
@@ -94,13 +93,13 @@ const files: Readonly<Record<KernelBuild, string>> = {
 /** Standard since 2024; Node 20 has it behind a flag that may be set at any time before the kernels are compiled. */
 const relaxedFlag = '--experimental-wasm-relaxed-simd';
 
-/** The compiled kernels: the fastest build that this machine takes, or the one asked for. Goes to threads as it is. */
-export function compileKernels(build?: KernelBuild): WebAssembly.Module {
-  const bytes = new Uint8Array(readFileSync(new URL(files[build ?? fastestBuild()], import.meta.url)));
+/** The compiled kernels, which go to threads as they are. */
+export function compileKernels(build: KernelBuild): WebAssembly.Module {
+  const bytes = new Uint8Array(readFileSync(new URL(files[build], import.meta.url)));
   return new WebAssembly.Module(bytes);
 }
 
-/** Whether this machine takes the relaxed build. */
+/** The fastest build that this machine takes. */
 export function fastestBuild(): KernelBuild {
   const bytes = new Uint8Array(readFileSync(new URL(files.relaxed, import.meta.url)));
   if (WebAssembly.validate(bytes)) return 'relaxed';

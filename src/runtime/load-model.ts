@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { DoubleSparseError } from '../errors.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
+import { elementCount } from '../linalg/element-count.js';
 import type { EngineName } from '../linalg/engine.js';
 import { chooseEngine } from '../linalg/engines/select.js';
 import type { LlamaConfig } from '../models/llama/config.js';
@@ -107,7 +108,7 @@ function requireRoom({ config, checkpoint }: LlamaModel, capacity: number, chunk
   let bytes = 0;
   for (const { shape, dtype, bytes: stored } of checkpoint.tensors.values()) {
     const isKept = dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
-    bytes += isKept ? stored : 2 * shape.reduce((product, size) => product * size, 1);
+    bytes += isKept ? stored : 2 * elementCount(shape);
   }
   for (let layer = 0; layer < config.layers; layer++) {
     bytes += 8 * config.keyValueHeads * config.headSize * cacheSlots(config, layer, capacity, chunk);

@@ -1,4 +1,5 @@
-import type { WritableFloatType } from '../formats/dtype.js';
+import { maskStride } from '../formats/container/packed-factor.js';
+import { bytesPerFloat, type WritableFloatType } from '../formats/dtype.js';
 
 /** Types of stored values, in the order of their numbers in the kernels (kernels/lanes.ts). */
 const typeNumbers: Readonly<Record<WritableFloatType, number>> = { BF16: 0, F16: 1, F32: 2 };
@@ -45,12 +46,12 @@ export function rowsOfStored(matrix: StoredMatrix, first: number, count: number)
   const { columns, type } = matrix;
   switch (matrix.kind) {
     case 'dense':
-      return { ...matrix, rows: count, values: matrix.values + first * columns * (type === 'F32' ? 4 : 2) };
+      return { ...matrix, rows: count, values: matrix.values + first * columns * bytesPerFloat(type) };
     case 'bitmask':
       return {
         ...matrix,
         rows: count,
-        mask: matrix.mask + first * Math.ceil(columns / 8),
+        mask: matrix.mask + first * maskStride(columns),
         starts: matrix.starts + 4 * first,
       };
     case 'indexed':

@@ -1,3 +1,5 @@
+import { maskStride } from '../formats/container/packed-factor.js';
+import { bytesPerFloat } from '../formats/dtype.js';
 import type { Block, Engine } from '../linalg/engine.js';
 import type { RuntimeKernels } from './kernels.js';
 import { padded, tileRows } from './layout.js';
@@ -28,8 +30,7 @@ export function multiplyVector(
       break;
     case 'bitmask': {
       const { mask, starts } = matrix;
-      const stride = Math.ceil(columns / 8);
-      kernels.bitmaskProduct(type, y, x, values, mask, starts, stride, first, end, bias, add);
+      kernels.bitmaskProduct(type, y, x, values, mask, starts, maskStride(columns), first, end, bias, add);
       break;
     }
     case 'indexed': {
@@ -89,10 +90,10 @@ function expandRows(
   switch (matrix.kind) {
     case 'dense':
       if (matrix.type === 'F32') return { ...expanded, offset: values / 4 + first * columns, stride: columns };
-      kernels.expandDense(type, tile, values + 2 * first * columns, rows * columns);
+      kernels.expandDense(type, tile, values + bytesPerFloat(matrix.type) * first * columns, rows * columns);
       return { ...expanded, stride: columns };
     case 'bitmask':
-      kernels.expandBitmask(type, tile, values, matrix.mask, matrix.starts, width / 8, first, first + rows);
+      kernels.expandBitmask(type, tile, values, matrix.mask, matrix.starts, maskStride(columns), first, first + rows);
       return expanded;
     case 'indexed':
       kernels.expandIndexed(type, tile, values, matrix.indices, matrix.starts, width, first, first + rows);

@@ -1,7 +1,7 @@
 import { DoubleSparseError } from '../errors.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
-import { bytesPerFloat, encodeFloats, type WritableFloatType } from '../formats/dtype.js';
+import { areFinite, bytesPerFloat, encodeFloats, type WritableFloatType } from '../formats/dtype.js';
 import { SafetensorsCheckpoint } from '../formats/safetensors/checkpoint.js';
 import { firstNonFinite } from '../linalg/finite.js';
 import type { Matrix } from '../linalg/matrix.js';
@@ -59,18 +59,9 @@ export function placeVector(memory: RuntimeMemory, checkpoint: Checkpoint, name:
   return address;
 }
 
-/** @throws DoubleSparseError `non-finite-value` for NaN and infinity among little-endian floats, aligned */
+/** @throws DoubleSparseError `non-finite-value` for NaN and infinity among encoded floats */
 export function requireFinite(bytes: Uint8Array, type: WritableFloatType, name: string): void {
-  if (type === 'F32') {
-    if (firstNonFinite(new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)) >= 0)
-      throw nonFinite(name);
-    return;
-  }
-  const exponent = type === 'F16' ? 0x7c00 : 0x7f80;
-  const words = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
-  for (let i = 0; i < words.length; i++) {
-    if (((words[i] as number) & exponent) === exponent) throw nonFinite(name);
-  }
+  if (!areFinite(type, bytes)) throw nonFinite(name);
 }
 
 function nonFinite(name: string): DoubleSparseError {

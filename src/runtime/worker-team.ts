@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { DoubleSparseError, receivedError } from '../errors.js';
+import { workerFile } from '../worker-file.js';
 import type { RuntimeAnswer, RuntimeJob, RuntimeWorkerData } from './worker.js';
 
 /** The threads of a runtime. They sleep between jobs, and do not keep the process alive then. */
@@ -7,8 +8,7 @@ export class WorkerTeam {
   readonly #workers: readonly Worker[];
 
   constructor(threads: number, data: Omit<RuntimeWorkerData, 'thread' | 'threads'>) {
-    // Threads run JavaScript: started from the TypeScript sources (tests), they are taken from the build.
-    const file = new URL('./worker.js', import.meta.url.replace('/src/runtime/', '/dist/runtime/'));
+    const file = workerFile('runtime/worker.js');
     this.#workers = Array.from({ length: threads }, (_, thread) => {
       const workerData: RuntimeWorkerData = { ...data, thread, threads };
       const worker = new Worker(file, { workerData });

@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -20,4 +22,17 @@ export function dsf(...args: string[]): Outcome {
 /** Starts the built command line. */
 export function startDsf(...args: string[]): ChildProcess {
   return spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Hash of every file of a folder, by name. */
+export function hashes(path: string): Record<string, string> {
+  const hash = (name: string): string =>
+    createHash('sha256')
+      .update(readFileSync(join(path, name)))
+      .digest('hex');
+  return Object.fromEntries(
+    readdirSync(path)
+      .sort()
+      .map((name) => [name, hash(name)]),
+  );
 }

@@ -3,6 +3,7 @@ import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, trunca
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { SafetensorsFile } from '../../src/formats/safetensors/reader.js';
 import { dsf, type Outcome, root } from '../cli/run-dsf.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dsf-compress-'));
@@ -85,6 +86,10 @@ describe('dsf compress on the embedded model', () => {
     expect(status).toBe(0);
     expect(stdout).toContain('model.layers.5.self_attn.qkv_proj');
     expect(stdout).toMatch(/layers\.0\.mlp\.up_proj\.weight +kept +not included/);
+    // 8 x 128 x 256 x 4 bytes
+    expect(stdout).toMatch(/hidden states: 1\.0 MB, in memory/);
+    const spilled = compress(model, join(folder, 'dry'), '--dry-run', '--hidden-states-memory', '0.5');
+    expect(spilled.stdout).toMatch(/hidden states: 1\.0 MB, more than --hidden-states-memory: in files .* 2\.1 MB/);
   });
 
   it.each(['admm', 'magnitude', 'low-rank', 'double-sparse-fixed-mask'])(
@@ -105,6 +110,19 @@ describe('dsf compress on the embedded model', () => {
     },
     60_000,
   );
+
+  it('takes the inputs of the dense model with --sequential dense', () => {
+    const [all, alone] = [join(folder, 'dense-inputs'), join(folder, 'alone')];
+    expect(compress(model, all, '--sequential', 'dense', '--include', '*layers.0.*,*layers.3.*').status).toBe(0);
+    // Nothing before block 3 is compressed here.
+    expect(compress(model, alone, '--include', '*layers.3.*').status).toBe(0);
+    const [one, other] = [all, alone].map((path) => new SafetensorsFile(join(path, 'model.safetensors')));
+    const names = [...(other?.header.tensors.keys() ?? [])].filter((name) => name.startsWith('model.layers.3.'));
+    expect(names.length).toBeGreaterThan(10);
+    for (const name of names) expect(one?.readBytes(name)).toEqual(other?.readBytes(name));
+    one?.close();
+    other?.close();
+  }, 60_000);
 
   it('exports a dense model of the same perplexity', () => {
     const dense = join(folder, 'dense');

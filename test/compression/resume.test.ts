@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { chooseEngine } from '../../src/linalg/engines/select.js';
-import { dsf, root, startDsf } from '../cli/run-dsf.js';
+import { dsf, hashes, root, startDsf } from '../cli/run-dsf.js';
 import { seededRandom } from '../helpers.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dsf-resume-'));
@@ -13,20 +12,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const model = join(root, 'models/sotu-m');
 // Bytes are those of an engine: which one is the fastest may change between two runs on a busy machine.
 const settings = ['--effort', 'fast', '--samples', '8', '--seq-len', '128', '--engine', chooseEngine().name];
+/** As many hidden states in memory as there are workers. */
+const spilled = ['--hidden-states-memory', '0'];
 const compress = (out: string, ...more: string[]): string[] => ['compress', model, '--out', out, ...settings, ...more];
-
-/** Hash of every file of a folder, by name. */
-function hashes(path: string): Record<string, string> {
-  const hash = (name: string): string =>
-    createHash('sha256')
-      .update(readFileSync(join(path, name)))
-      .digest('hex');
-  return Object.fromEntries(
-    readdirSync(path)
-      .sort()
-      .map((name) => [name, hash(name)]),
-  );
-}
 
 /** Starts a run and kills it when it has finished `products` more matrices, or after its end. */
 function killAfter(products: number, out: string, ...more: string[]): Promise<'killed' | 'ended'> {
@@ -51,15 +39,21 @@ function killAfter(products: number, out: string, ...more: string[]): Promise<'k
 }
 
 describe('an interrupted run', () => {
-  it.each(['block', 'group'])(
-    'killed again and again ends with the bytes of an undisturbed one (--sequential %s)',
-    async (sequential) => {
+  it.each([
+    ['block', []],
+    ['group', []],
+    ['block', spilled],
+    ['dense', spilled],
+  ])(
+    'killed again and again ends with the bytes of an undisturbed one (--sequential %s %j)',
+    async (sequential, more) => {
       const whole = join(folder, `whole-${sequential}`);
-      expect(dsf(...compress(whole, '--sequential', sequential)).status).toBe(0);
-      const broken = join(folder, `broken-${sequential}`);
+      if (!existsSync(whole)) expect(dsf(...compress(whole, '--sequential', sequential)).status).toBe(0);
+      const broken = join(folder, `broken-${sequential}${more.length}`);
       const random = seededRandom(3);
       let kills = 0;
-      while ((await killAfter(1 + Math.floor(random() * 4), broken, '--sequential', sequential)) === 'killed') {
+      const flags = ['--sequential', sequential, ...more];
+      while ((await killAfter(1 + Math.floor(random() * 4), broken, ...flags)) === 'killed') {
         expect(existsSync(join(broken, 'config.json'))).toBe(false);
         kills++;
       }
@@ -77,7 +71,8 @@ describe('an interrupted run', () => {
     let outcome = 'killed';
     // Each try gets a little further; the last ones fall into the end of the run.
     for (let attempt = 0; outcome === 'killed' && attempt < 12; attempt++) {
-      const child = startDsf(...compress(broken));
+      // A run may go on with its hidden states in memory that had them in files, and the other way round.
+      const child = startDsf(...compress(broken, ...(attempt % 2 === 0 ? spilled : [])));
       const timer = setTimeout(() => child.kill('SIGKILL'), 800 + 400 * attempt + 600 * random());
       const { code, signal } = await new Promise<{ code: number | null; signal: string | null }>((resolve) =>
         child.on('exit', (code, signal) => resolve({ code, signal })),

@@ -77,9 +77,11 @@ function refuseLarge({ rows, columns }: Matrix): void {
 }
 
 function eliminationsOf(weight: Matrix, gram: Matrix, compute: Compute): Eliminations {
-  const { result: inverse, damping } = withDamping(withLiveInputs(gram, compute), compute, (damped) =>
-    invertInFloat64(damped, compute),
-  );
+  const inverse = compute.arena.doubles(gram.rows ** 2);
+  const damping = compute.scope(() => {
+    const invert = (damped: Matrix): true | undefined => invertInFloat64(damped, inverse, compute) || undefined;
+    return withDamping(withLiveInputs(gram, compute), compute, invert).damping;
+  });
   return { rows: new RowEliminations(weight, inverse, compute), sample: sampleOfRows(weight, gram), damping };
 }
 

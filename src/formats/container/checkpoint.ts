@@ -1,7 +1,7 @@
 import { DoubleSparseError } from '../../errors.js';
 import { type Matrix, zeros } from '../../linalg/matrix.js';
 import type { Checkpoint, CheckpointTensor, TokenizerFiles } from '../checkpoint.js';
-import { bytesPerFloat } from '../dtype.js';
+import { areFinite } from '../dtype.js';
 import { SafetensorsCheckpoint } from '../safetensors/checkpoint.js';
 import { type Compression, compressionOf } from './accounting.js';
 import { factorTensors, isFactorTensor, type StoredProduct, sourceConfig, storedProducts } from './description.js';
@@ -209,11 +209,6 @@ export class CompressedCheckpoint implements Checkpoint {
 }
 
 function requireFinite({ dtype, values }: PackedFactor, name: string): void {
-  const size = bytesPerFloat(dtype);
-  const exponent = dtype === 'F16' ? 0x7c00 : 0x7f80;
-  for (let i = size - 2; i < values.byteLength; i += size) {
-    const top = (values[i] as number) | ((values[i + 1] as number) << 8);
-    if ((top & exponent) === exponent)
-      throw new DoubleSparseError('non-finite-value', `${name} holds a value that is not finite`, { data: { name } });
-  }
+  if (areFinite(dtype, values)) return;
+  throw new DoubleSparseError('non-finite-value', `${name} holds a value that is not finite`, { data: { name } });
 }

@@ -30,27 +30,27 @@ export function positionsWithin(bytes: number): number {
  * The support of a matrix as gaps (docs/container.md): for every entry of the support, in row-major order over the
  * whole matrix, the number of positions since the one before, as nibbles, the lower one of a byte first.
  * @param bitmask rows x ceil(columns / 8) bytes.
+ * @param bytes that they take, see {@link gapBytes}.
  */
-export function encodeGaps(bitmask: Uint8Array, rows: number, columns: number): Uint8Array {
+export function encodeGaps(bitmask: Uint8Array, rows: number, columns: number, bytes: number): Uint8Array {
   const stride = maskStride(columns);
-  const nibbles: number[] = [];
+  // Skips everywhere: only what differs is written.
+  const result = new Uint8Array(bytes).fill((skip << 4) | skip);
+  let nibble = 0;
   let previous = -1;
-  const pass = (gap: number): number => {
-    for (; gap >= skip; gap -= skip) nibbles.push(skip);
-    return gap;
-  };
   for (let row = 0; row < rows; row++) {
     for (let byte = 0; byte < stride; byte++) {
       for (let bits = bitmask[row * stride + byte] as number; bits !== 0; bits &= bits - 1) {
         const position = row * columns + byte * 8 + 31 - Math.clz32(bits & -bits);
-        nibbles.push(pass(position - previous - 1));
+        const gap = position - previous - 1;
+        nibble += Math.floor(gap / skip);
+        const shift = 4 * (nibble & 1);
+        const at = nibble++ >> 1;
+        result[at] = ((result[at] as number) & ~(skip << shift)) | ((gap % skip) << shift);
         previous = position;
       }
     }
   }
-  pass(rows * columns - previous - 1);
-  const result = new Uint8Array(Math.ceil(nibbles.length / 2));
-  for (let i = 0; i < result.length; i++) result[i] = (nibbles[2 * i] as number) | ((nibbles[2 * i + 1] ?? skip) << 4);
   return result;
 }
 

@@ -40,7 +40,7 @@ export function planFactorTensors(
   ];
 }
 
-/** Writes what {@link planFactor} planned. */
+/** Writes what {@link planFactorTensors} planned. */
 export function writeFactor(
   writer: { writeBytes(name: string, bytes: Uint8Array): void },
   product: string,
@@ -50,7 +50,10 @@ export function writeFactor(
 ): void {
   const names = factorTensors(product, factorNames[index] as string);
   writer.writeBytes(names.values, values);
-  writer.writeBytes(names[support.form], support.form === 'bitmask' ? bitmask : encodeGaps(bitmask, rows, columns));
+  writer.writeBytes(
+    names[support.form],
+    support.form === 'bitmask' ? bitmask : encodeGaps(bitmask, rows, columns, support.bytes),
+  );
 }
 
 /** The factor `index` of a product (0: A, 1: B) as it lies in its file, unchecked; gaps become a bitmask. */

@@ -1,4 +1,5 @@
 import { DoubleSparseError } from '../../errors.js';
+import { elementCount } from '../../linalg/element-count.js';
 import type { PositionalFile } from '../positional-file.js';
 import { Cursor } from './cursor.js';
 import { type MetadataValue, maximumEntries, readMetadata } from './metadata.js';
@@ -98,7 +99,7 @@ function readTensors(
   for (const { name, shape, type: id, offset } of declared) {
     const type = tensorTypes.get(id) as TensorType;
     if (tensors.has(name)) cursor.fail(`the tensor ${name} comes twice`);
-    const values = shape.reduce((product, dimension) => product * dimension, 1);
+    const values = elementCount(shape);
     const bytes = (values / type.values) * type.bytes;
     if (!Number.isSafeInteger(values) || !Number.isSafeInteger(bytes)) cursor.fail(`${name} has shape [${shape}]`);
     if ((shape.at(-1) as number) % type.values !== 0)

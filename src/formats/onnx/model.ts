@@ -30,7 +30,21 @@ export interface TensorInfo extends Part<ValueInfoProto> {
   readonly bytes: Uint8Array;
 }
 
-export interface OnnxParts {
+export type OnnxParts = Omit<OnnxModel, 'edited' | 'withOutputs' | 'readFloats' | 'close'>;
+
+/** What differs from the model that an edited one is made from. */
+export interface OnnxEdit {
+  readonly nodes?: readonly OnnxNode[];
+  readonly initializers?: ReadonlyMap<string, OnnxInitializer>;
+  /** Names of tensors that are no longer there: their descriptions go too. */
+  readonly removed?: ReadonlySet<string>;
+}
+
+/**
+ * An ONNX model that is never changed, only edited into another one. Nodes, tensors and other fields that an edit does
+ * not name keep their bytes, unknown fields among them: nothing is encoded again.
+ */
+export class OnnxModel {
   /** The file it comes from. */
   readonly path: string;
   /** Version of the intermediate representation. */
@@ -49,33 +63,6 @@ export interface OnnxParts {
   /** All other fields of the graph. */
   readonly graphRest: readonly WireField[];
   /** All fields of the model but its graph. */
-  readonly modelRest: readonly WireField[];
-  readonly external: ExternalFiles;
-}
-
-/** What differs from the model that an edited one is made from. */
-export interface OnnxEdit {
-  readonly nodes?: readonly OnnxNode[];
-  readonly initializers?: ReadonlyMap<string, OnnxInitializer>;
-  /** Names of tensors that are no longer there: their descriptions go too. */
-  readonly removed?: ReadonlySet<string>;
-}
-
-/**
- * An ONNX model that is never changed, only edited into another one. Nodes, tensors and other fields that an edit does
- * not name keep their bytes, unknown fields among them: nothing is encoded again.
- */
-export class OnnxModel implements OnnxParts {
-  readonly path: string;
-  readonly irVersion: number;
-  readonly opset: number;
-  readonly nodes: readonly OnnxNode[];
-  readonly initializers: ReadonlyMap<string, OnnxInitializer>;
-  readonly inputs: readonly TensorInfo[];
-  readonly outputs: readonly TensorInfo[];
-  readonly valueInfo: readonly TensorInfo[];
-  readonly sparseInitializers: ReadonlySet<string>;
-  readonly graphRest: readonly WireField[];
   readonly modelRest: readonly WireField[];
   readonly external: ExternalFiles;
 

@@ -1,5 +1,7 @@
 import { create, isFieldSet } from '@bufbuild/protobuf';
 import { DoubleSparseError } from '../../errors.js';
+import { elementCount } from '../../linalg/element-count.js';
+import { firstNonFinite } from '../../linalg/finite.js';
 import { bytesPerFloat, decodeFloats, encodeFloats, type FloatType } from '../dtype.js';
 import { malformed, unsupported } from './errors.js';
 import { type ExternalFiles, externalRange } from './external-data.js';
@@ -22,10 +24,6 @@ export function tensorShape({ name, dims }: TensorProto, path: string): number[]
   if (!Number.isSafeInteger(size) || shape.some((dimension) => dimension < 0))
     throw malformed(path, `${name} has shape [${shape}]`);
   return shape;
-}
-
-export function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, dimension) => product * dimension, 1);
 }
 
 /** Does its data lie in another file? */
@@ -114,7 +112,7 @@ export function floatTensor(
       data: { name, values: values.length, shape },
     });
   }
-  const bad = values.findIndex((value) => !Number.isFinite(value));
+  const bad = firstNonFinite(values);
   if (bad >= 0) {
     throw new DoubleSparseError('non-finite-value', `${name} holds ${values[bad]} at index ${bad}`, {
       data: { name, index: bad },

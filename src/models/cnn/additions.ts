@@ -10,6 +10,7 @@ import {
 } from '../../formats/onnx/proto/onnx_pb.js';
 import { floatTensor } from '../../formats/onnx/tensor.js';
 import { elementTypeOf } from '../../formats/onnx/tensor-type.js';
+import { countNonzeros, matrix } from '../../linalg/matrix.js';
 import {
   maximumPackedSize,
   oldestPackedOpset,
@@ -78,7 +79,7 @@ export class GraphAdditions {
     const cast = storedType !== type;
     const stored = cast ? this.name(`${name}/${storedType}`) : name;
     const plain = floatTensor(stored, storedType, shape, values);
-    const nonzeros = values.reduce((count, value) => count + (value === 0 ? 0 : 1), 0);
+    const nonzeros = countNonzeros(matrix(1, values.length, values));
     const packed = format === 'packed' ? this.#pack(plain, shape, values, nonzeros, storedType) : 'plain was asked for';
     if (typeof packed === 'string') this.#add(plain);
     else this.#addPacked(packed);

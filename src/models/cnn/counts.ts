@@ -1,4 +1,5 @@
 import { DoubleSparseError } from '../../errors.js';
+import { elementCount } from '../../linalg/element-count.js';
 import type { CnnLayer, KeptLayer } from './layer.js';
 
 /** Shapes of tensors by name, for one input of the model. */
@@ -28,7 +29,7 @@ function positions(output: string, channels: number, shapes: TensorShapes): numb
   if (!shape) {
     throw new DoubleSparseError('unknown-name', `the shape of ${output} is not given`, { data: { tensor: output } });
   }
-  const count = shape.reduce((product, dimension) => product * dimension, 1) / channels;
+  const count = elementCount(shape) / channels;
   if (Number.isInteger(count)) return count;
   throw new DoubleSparseError('shape-mismatch', `${output} has shape [${shape}], not ${channels} channels`, {
     data: { tensor: output, shape, channels },

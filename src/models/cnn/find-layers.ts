@@ -1,14 +1,15 @@
+import type { ConvolutionGeometry } from '../../calibration/convolution-geometry.js';
 import { DoubleSparseError } from '../../errors.js';
 import { type OnnxModel, type OnnxNode, subgraphsOf } from '../../formats/onnx/model.js';
 import { integerAttribute, isStandard } from '../../formats/onnx/node.js';
 import type { GraphProto, NodeProto } from '../../formats/onnx/proto/onnx_pb.js';
-import { elementCount } from '../../formats/onnx/tensor.js';
+import { elementCount } from '../../linalg/element-count.js';
 import { batchNormalizationOf } from './batch-normalization.js';
 import { findBias, onlyReader } from './bias.js';
 import { type FloatConstant, findConstant } from './constants.js';
 import { convolutionGeometry } from './geometry.js';
 import { type GraphIndex, indexGraph } from './graph-index.js';
-import type { CnnLayer, ConvolutionGeometry, KeptLayer, LayerKind, LayerUse } from './layer.js';
+import type { CnnLayer, KeptLayer, LayerKind, LayerUse } from './layer.js';
 
 /** Before that, operators broadcast by an attribute, and onnxruntime does not run them. */
 const oldestOpset = 7;

@@ -1,6 +1,6 @@
+import type { ConvolutionGeometry } from '../../calibration/convolution-geometry.js';
 import { integerAttribute, integersAttribute, stringAttribute } from '../../formats/onnx/node.js';
 import type { NodeProto } from '../../formats/onnx/proto/onnx_pb.js';
-import type { ConvolutionGeometry } from './layer.js';
 
 /**
  * The geometry of a Conv node.

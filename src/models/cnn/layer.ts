@@ -1,17 +1,8 @@
+import type { ConvolutionGeometry } from '../../calibration/convolution-geometry.js';
 import type { OnnxNode } from '../../formats/onnx/model.js';
 import type { FloatConstant } from './constants.js';
 
 export type LayerKind = 'conv' | 'matmul' | 'gemm';
-
-/** How a convolution walks over its input. Lists have one entry a spatial dimension (1 or 2), slowest first. */
-export interface ConvolutionGeometry {
-  readonly kernel: readonly number[];
-  readonly strides: readonly number[];
-  readonly dilations: readonly number[];
-  /** Begins of all dimensions, then ends; zeros unless `autoPad` is NOTSET. */
-  readonly pads: readonly number[];
-  readonly autoPad: 'NOTSET' | 'SAME_UPPER' | 'SAME_LOWER' | 'VALID';
-}
 
 /** What is added to every position of a layer's output. */
 export type LayerBias =

@@ -2,6 +2,7 @@ import type { FloatType } from '../../formats/dtype.js';
 import { makeNode } from '../../formats/onnx/node.js';
 import { type NodeProto, type TensorProto, TensorProto_DataType as Type } from '../../formats/onnx/proto/onnx_pb.js';
 import { floatTensor, rawTensor } from '../../formats/onnx/tensor.js';
+import { countNonzeros, matrix } from '../../linalg/matrix.js';
 
 /** BitShift and CumSum came with it. */
 export const oldestPackedOpset = 11;
@@ -60,7 +61,7 @@ export function packConstant(
 ): PackedConstant {
   const size = values.length;
   const mask = new Uint8Array(Math.ceil(size / 8));
-  const nonzeros = new Float32Array(1 + values.reduce((count, value) => count + (value === 0 ? 0 : 1), 0));
+  const nonzeros = new Float32Array(1 + countNonzeros(matrix(1, size, values)));
   for (let i = 0, next = 1; i < size; i++) {
     const value = values[i] as number;
     if (value === 0) continue;

@@ -1,5 +1,6 @@
 import { DoubleSparseError } from '../../errors.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
+import { firstNonFinite } from '../../linalg/finite.js';
 import { type Matrix, matrix, transpose } from '../../linalg/matrix.js';
 import type { CnnLayer } from './layer.js';
 
@@ -10,7 +11,7 @@ import type { CnnLayer } from './layer.js';
  */
 export function readLayerWeight(model: OnnxModel, { name, weight, transposed, rows, columns }: CnnLayer): Matrix {
   const values = model.readFloats(weight.tensor);
-  const bad = values.findIndex((value) => !Number.isFinite(value));
+  const bad = firstNonFinite(values);
   if (bad >= 0) {
     throw new DoubleSparseError('non-finite-value', `the weight of ${name} holds ${values[bad]} at index ${bad}`, {
       data: { layer: name, index: bad },

@@ -32,6 +32,8 @@ export interface BlockJob {
   readonly sequences: readonly Sequence[];
   /** Put the block's outputs in place of `hidden`? `dense` always goes on. */
   readonly advance: boolean;
+  /** Go the sums on from an earlier batch's? Else what they hold is overwritten. */
+  readonly continued: boolean;
   /** Receive sum x x^T of this job's sequences (see addGram). */
   readonly grams: GroupMatrices;
   /** Receive sum x_dense x^T of this job's sequences (see addCrossGram). */
@@ -79,7 +81,7 @@ function runBlockJob(job: BlockJob, config: LlamaConfig, compute: Compute): void
   if (!advance && last === undefined) return;
   const until: BlockForwardOptions = advance || last === undefined ? {} : { until: last };
   for (const [number, sequence] of job.sequences.entries()) {
-    const first = number === 0;
+    const first = number === 0 && !job.continued;
     compute.scope(() => {
       const dense = sequence.dense && runDense(sequence, sequence.dense, block, job, compute);
       const onInput = (group: LinearGroup, inputs: Matrix): void => {

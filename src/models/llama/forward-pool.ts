@@ -4,9 +4,11 @@ import { type DoubleSparseError, postedError, receivedError } from '../../errors
 import type { EngineChoice } from '../../linalg/engines/select.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { sharedZeros } from '../../linalg/shared-matrix.js';
+import { workerFile } from '../../worker-file.js';
 import type { LlamaConfig } from './config.js';
 import type { BlockJob, ForwardJob, GroupMatrices, LossJob, Sequence } from './forward-job.js';
 import type { ForwardAnswer, ForwardWorkerData, JobTimes } from './forward-worker.js';
+import type { HiddenStates } from './hidden-states.js';
 import { type RotaryTable, rotaryTable } from './rope.js';
 import { groupInputSize, type LinearGroup, linearGroups } from './tensors.js';
 import type { BlockWeights, HeadWeights } from './weights.js';
@@ -65,8 +67,7 @@ export class ForwardPool {
     this.#rotary = rotaryTable(config.rope, config.headSize, seqLen);
     const data: ForwardWorkerData = { choice, blasThreads: this.blasThreads, config };
     this.#pool = new Piscina({
-      // Threads run JavaScript: started from the TypeScript sources (tests), they are taken from the build.
-      filename: new URL('./forward-worker.js', import.meta.url.replace('/src/models/', '/dist/models/')).href,
+      filename: workerFile('models/llama/forward-worker.js').href,
       minThreads: this.workers,
       maxThreads: this.workers,
       workerData: data,
@@ -80,10 +81,11 @@ export class ForwardPool {
 
   /**
    * Takes hidden states through block `layer`, in place.
-   * @param hidden one positions x hiddenSize matrix in shared memory for each sequence.
+   * @param hidden one positions x hiddenSize matrix in shared memory for each sequence, or as many at a time as there
+   * is memory for; the results are the same.
    * @throws DoubleSparseError `non-finite-value` naming the block, `worker-failed`
    */
-  async advance(layer: number, weights: BlockWeights, hidden: readonly Matrix[]): Promise<void> {
+  async advance(layer: number, weights: BlockWeights, hidden: readonly Matrix[] | HiddenStates): Promise<void> {
     await this.#runBlock(layer, weights, hidden, undefined, true, () => ({ grams: {}, crossGrams: {} }));
   }
 
@@ -95,17 +97,15 @@ export class ForwardPool {
   async gather(
     layer: number,
     weights: BlockWeights,
-    hidden: readonly Matrix[],
+    hidden: readonly Matrix[] | HiddenStates,
     { groups = linearGroups, advance = false, dense }: GatherOptions = {},
   ): Promise<Gathered> {
-    const lanes = Math.min(this.workers, hidden.length);
     const lane = (number: number) => ({
       grams: this.#laneSums('gram', groups, number),
       crossGrams: dense ? this.#laneSums('cross', groups, number) : {},
     });
-    await this.#runBlock(layer, weights, hidden, dense, advance, lane);
-    const positions = hidden.reduce((sum, { rows }) => sum + rows, 0);
-    const sums = Array.from({ length: lanes }, (_, number) => lane(number));
+    const { sequences, positions } = await this.#runBlock(layer, weights, hidden, dense, advance, lane);
+    const sums = Array.from({ length: Math.min(this.workers, sequences) }, (_, number) => lane(number));
     const combine = (kind: 'grams' | 'crossGrams', mean: typeof meanGram): GroupMatrices =>
       Object.fromEntries(
         groups.flatMap((group) => {
@@ -140,20 +140,28 @@ export class ForwardPool {
   async #runBlock(
     layer: number,
     weights: BlockWeights,
-    hidden: readonly Matrix[],
+    states: readonly Matrix[] | HiddenStates,
     dense: readonly Matrix[] | undefined,
     advance: boolean,
     lane: (number: number) => Pick<BlockJob, 'grams' | 'crossGrams'>,
-  ): Promise<void> {
-    const sequences = hidden.map((states, index): Sequence => {
-      const reference = dense?.[index];
-      return { index, hidden: states, ...(reference && { dense: reference }) };
-    });
-    const rotary = this.#rotary;
-    await this.#runLanes(
-      sequences,
-      (own, number): BlockJob => ({ kind: 'block', layer, weights, rotary, sequences: own, advance, ...lane(number) }),
-    );
+  ): Promise<{ sequences: number; positions: number }> {
+    const batches = 'batches' in states ? states.batches(this.workers, advance) : [{ first: 0, hidden: states }];
+    const shared = { kind: 'block', layer, weights, rotary: this.#rotary, advance } as const;
+    const done = { sequences: 0, positions: 0 };
+    for (const { first, hidden } of batches) {
+      const sequences = hidden.map((each, i): Sequence => {
+        const reference = dense?.[first + i];
+        return { index: first + i, hidden: each, ...(reference && { dense: reference }) };
+      });
+      const continued = first > 0;
+      await this.#runLanes(
+        sequences,
+        (own, number): BlockJob => ({ ...shared, sequences: own, continued, ...lane(number) }),
+      );
+      done.sequences += hidden.length;
+      done.positions += hidden.reduce((sum, { rows }) => sum + rows, 0);
+    }
+    return done;
   }
 
   async #runLanes<S>(sequences: readonly S[], job: (own: S[], lane: number) => ForwardJob): Promise<void> {

@@ -30,6 +30,8 @@ export default function work(job: ForwardJob): ForwardAnswer {
   const start = performance.now();
   try {
     compute ??= createCompute(choice, blasThreads);
+    // Another pool may have changed this number of the whole process meanwhile.
+    compute.engine.setThreads(blasThreads);
     const before = compute.products;
     runForwardJob(job, config, compute);
     const { seconds, flops } = compute.products;

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { DoubleSparseError } from '../../errors.js';
+import { workerFile } from '../../worker-file.js';
 
 /** A message of a chat. Roles that templates know: system, user, assistant. */
 export interface ChatMessage {
@@ -51,9 +52,10 @@ export async function renderChatTemplate(
 }
 
 async function run(job: TemplateJob, seconds: number): Promise<TemplateAnswer> {
-  // Threads run JavaScript: started from the TypeScript sources (tests), they are taken from the build.
-  const file = new URL('./chat-template-worker.js', import.meta.url.replace('/src/runtime/', '/dist/runtime/'));
-  const worker = new Worker(file, { workerData: job, resourceLimits });
+  const worker = new Worker(workerFile('runtime/generation/chat-template-worker.js'), {
+    workerData: job,
+    resourceLimits,
+  });
   let timer: NodeJS.Timeout | undefined;
   try {
     return await new Promise<TemplateAnswer>((resolve, reject) => {

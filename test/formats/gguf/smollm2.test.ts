@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeFloats, encodeFloats } from '../../../src/formats/dtype.js';
 import { GgufCheckpoint } from '../../../src/formats/gguf/checkpoint.js';
 import { SafetensorsFile } from '../../../src/formats/safetensors/reader.js';
-import { type Fixture, sharedData, smollm2Gguf } from '../../smollm2-fixture.js';
+import { sharedData, smollm2Gguf } from '../../smollm2-fixture.js';
+import type { Fixture } from '../../wheel.js';
 import '../../helpers.js';
 
 const gguf = smollm2Gguf();

@@ -55,7 +55,8 @@ export function buildModel({ opset = 17, irVersion = 8, ...graph }: ModelDescrip
   );
 }
 
-function valueInfo(name: string, elemType: number, shape: readonly (number | string)[]): ValueInfoProto {
+/** The description of a tensor. @param elemType see {@link TensorProto_DataType}. */
+export function valueInfo(name: string, elemType: number, shape: readonly (number | string)[]): ValueInfoProto {
   const dim = shape.map((size) => ({
     value:
       typeof size === 'number'

@@ -11,7 +11,8 @@ import { type LayerWeight, rewriteModel } from '../../../src/models/cnn/rewrite.
 import { readLayerWeight } from '../../../src/models/cnn/weight-layout.js';
 import '../../helpers.js';
 import { rapidocrFolder, rapidocrModels } from '../../rapidocr-fixture.js';
-import { type Fixture, sharedData } from '../../smollm2-fixture.js';
+import { sharedData } from '../../smollm2-fixture.js';
+import type { Fixture } from '../../wheel.js';
 import { identityTimesWeight, sparse, weightTimesIdentity } from './layers-fixture.js';
 import { runOnnx } from './run-onnx.js';
 

@@ -7,6 +7,7 @@ import { sharedZeros } from '../../../src/linalg/shared-matrix.js';
 import { Block } from '../../../src/models/llama/block.js';
 import { embed } from '../../../src/models/llama/embedding.js';
 import { ForwardPool } from '../../../src/models/llama/forward-pool.js';
+import type { HiddenStates } from '../../../src/models/llama/hidden-states.js';
 import { LlamaModel } from '../../../src/models/llama/model.js';
 import { rotaryTable } from '../../../src/models/llama/rope.js';
 import { groupInputSize, type LinearGroup, linearGroups } from '../../../src/models/llama/tensors.js';
@@ -113,6 +114,30 @@ describe.each([1, 2, 3])('%i threads', (threads) => {
     const x = advanced.map((each) => inputsOf(0, each).gateUp);
     expect(grams.gateUp!).toBeAllclose(meanProduct(x, x), { rtol: 1e-5, atol: 1e-5 });
     for (const [i, each] of hidden.entries()) expect(each).toBeAllclose(advanced[i]!, { atol: 1e-5 });
+  });
+
+  test('gives the same bits in batches, and takes their outputs', async () => {
+    const [whole, parts, passed] = [states(), states(), states()];
+    const inBatches: HiddenStates = {
+      *batches(lanes, replace) {
+        for (let first = 0; first < parts.length; first += lanes) {
+          const hidden = parts.slice(first, first + lanes);
+          yield { first, hidden };
+          if (replace) for (const [i, each] of hidden.entries()) passed[first + i] = each;
+        }
+      },
+    };
+    const options = { dense: states(), advance: true };
+    const expected = await workers.gather(0, model.readBlock(0), whole, options);
+    const kept = [expected.grams, expected.crossGrams].map((grams) =>
+      linearGroups.map((group) => grams[group]?.data.slice() as Float32Array),
+    );
+    const actual = await workers.gather(0, model.readBlock(0), inBatches, { ...options, dense: states() });
+    expect(actual.positions).toBe(expected.positions);
+    for (const [i, grams] of [actual.grams, actual.crossGrams].entries())
+      for (const [j, group] of linearGroups.entries())
+        expect(grams[group]?.data as Float32Array).toHaveSameBits(kept[i]?.[j] as Float32Array);
+    for (const [i, each] of passed.entries()) expect(each.data).toHaveSameBits(whole[i]?.data as Float32Array);
   });
 
   test('cross Gram matrices: dense inputs in the rows; the dense states advance', async () => {

@@ -1,0 +1,215 @@
+import { existsSync } from 'node:fs';
+import type { FactorizationMetrics } from '../factorization/factorization.js';
+import { compressedAlready } from '../formats/container/writer.js';
+import { claimModelFolder } from '../formats/model-folder.js';
+import { type Matrix, stackRows } from '../linalg/matrix.js';
+import type { GroupMatrices } from '../models/llama/forward-job.js';
+import type { BlockWeights } from '../models/llama/weights.js';
+import type { CompressOptions } from './compress-options.js';
+import type { CompressionEvent } from './compression-event.js';
+import { type CompressionPlan, type PlannedUnit, planCompression } from './compression-plan.js';
+import { type MatrixPool, poolSize } from './matrix-pool.js';
+import { multiplyProduct } from './multiply-product.js';
+import { type FinishedProduct, readProductFile, writeProductFile } from './product-file.js';
+import { fingerprintOf } from './run-fingerprint.js';
+import { type Fingerprint, RunFolder } from './run-folder.js';
+import type { RunResources } from './run-resources.js';
+import { type VerifiedModel, writeCompressedModel } from './write-compressed.js';
+
+/** One method at one sparsity: its products and where they are kept until the model is written. */
+export class CompressionRun {
+  readonly out: string;
+  readonly plan: CompressionPlan;
+  readonly options: CompressOptions;
+  readonly fingerprint: Fingerprint;
+  /** Most jobs that can run at one time: those of one block, or of one group of a block. */
+  readonly jobs: number;
+  readonly report: (event: CompressionEvent) => void;
+  factorizationSeconds = 0;
+  /** Products that an earlier process finished. */
+  resumedProducts = 0;
+  readonly #resources: RunResources;
+  readonly #metrics = new Map<string, FactorizationMetrics>();
+  #folder: RunFolder | undefined;
+  #started = Number.NaN;
+  #costDone = 0;
+  #done = 0;
+
+  /**
+   * Plans; nothing is touched before {@link open}.
+   * @param out folder of the compressed model; the run keeps its state in `out`.run until it is done.
+   * @throws DoubleSparseError of {@link planCompression}
+   */
+  constructor(
+    resources: RunResources,
+    out: string,
+    options: CompressOptions,
+    report: (event: CompressionEvent) => void,
+  ) {
+    this.#resources = resources;
+    this.out = out;
+    this.options = options;
+    this.report = report;
+    this.plan = planCompression(resources.model, options);
+    this.jobs = largestBatch(this.plan, options.sequential);
+    const { windows, choice, threads, forwardSize, modelHash } = resources;
+    const sizes = [poolSize({ threads, jobs: this.jobs }), forwardSize];
+    const parallelism = sizes.flatMap(({ workers, blasThreads }) => [workers, blasThreads]);
+    this.fingerprint = fingerprintOf(modelHash, windows, this.plan, options, choice, parallelism);
+  }
+
+  /**
+   * Takes the run folder. Whatever forbids to write the output is found now, before hours of work.
+   * @throws DoubleSparseError `run-in-use`, `run-mismatch`, `file-exists`, `file-unwritable`, `disk-full`
+   */
+  open(): void {
+    const { model } = this.#resources;
+    const folder = new RunFolder(`${this.out}.run`, this.fingerprint, { restart: this.options.force });
+    this.#folder = folder;
+    if (model.checkpoint.format === 'double-sparse') throw compressedAlready(model.checkpoint);
+    claimModelFolder(this.out, model.checkpoint, this.options.force || folder.ownsOutput);
+  }
+
+  get folder(): RunFolder {
+    if (!this.#folder) throw new Error(`the run of ${this.out} is not open`);
+    return this.#folder;
+  }
+
+  /** By name of the weight, in the order of the plan: products are finished in any order. */
+  get metrics(): ReadonlyMap<string, FactorizationMetrics> {
+    const names = this.plan.units.flatMap(({ members }) => members.map(({ weight }) => weight));
+    return new Map(names.map((name) => [name, this.#metrics.get(name) as FactorizationMetrics]));
+  }
+
+  /** Files are whole or absent; each is read once, where it is needed. */
+  isFinished({ name }: PlannedUnit): boolean {
+    return existsSync(this.folder.productPath(name));
+  }
+
+  /** Number of blocks from the first on whose products are all there. */
+  finishedBlocks(): number {
+    const { layers } = this.#resources.model.config;
+    return Math.min(layers, ...this.plan.units.filter((unit) => !this.isFinished(unit)).map(({ block }) => block));
+  }
+
+  /** Starts the clock, and books what an earlier process finished in the first `blocks` blocks. */
+  begin(blocks: number): void {
+    this.#started = performance.now();
+    for (const unit of this.plan.units) if (unit.block < blocks) this.#book(unit, this.#finished(unit), true);
+    if (!this.folder.resumed) return;
+    const finished = this.plan.units.filter((unit) => this.isFinished(unit)).length;
+    this.report({ kind: 'resumed', finished, total: this.plan.units.length });
+  }
+
+  /**
+   * Factorises units of one block and stores their products. All of them end before an error is thrown: what they
+   * computed is kept.
+   * @param weights the dense ones.
+   */
+  async factorize(units: readonly PlannedUnit[], weights: BlockWeights, grams: GroupMatrices): Promise<void> {
+    if (units.length === 0) return;
+    const pool = await this.#resources.matrixPool(this.jobs);
+    const start = performance.now();
+    const longestFirst = [...units].sort((a, b) => costOf(b) - costOf(a));
+    const outcomes = await Promise.allSettled(longestFirst.map((unit) => this.#factorize(unit, weights, grams, pool)));
+    this.factorizationSeconds += (performance.now() - start) / 1000;
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  }
+
+  /** Books what an earlier process finished. */
+  bookEarlier(units: readonly PlannedUnit[]): void {
+    for (const unit of units) this.#book(unit, this.#finished(unit), true);
+  }
+
+  /** Puts finished products in place of the dense weights of their members. */
+  install(units: readonly PlannedUnit[], weights: BlockWeights): void {
+    const { compute, threads } = this.#resources;
+    compute.engine.setThreads(threads);
+    for (const unit of units) {
+      const targets = unit.members.map(({ module }) => weights.linear[module].weight);
+      multiplyProduct(this.#finished(unit).factors, targets, compute);
+    }
+  }
+
+  /** Writes the model from the finished products and verifies it. @throws DoubleSparseError of {@link writeCompressedModel} */
+  async write(): Promise<VerifiedModel> {
+    const { model, windows } = this.#resources;
+    const { textHash, hash, windows: list, seqLen } = windows;
+    const record = { text: textHash, windows: hash, samples: list.length, seqLen };
+    this.report({ kind: 'status', text: 'writing and verifying' });
+    return writeCompressedModel(model, this.plan, this.folder, this.out, this.options, record);
+  }
+
+  /** Notes in the run folder what stopped the run. */
+  logFailure(error: unknown): void {
+    this.#folder?.logFailure(error);
+  }
+
+  /** Removes the folder of a run that is done. */
+  remove(): void {
+    this.folder.remove();
+    this.folder.close();
+  }
+
+  /** Gives the folder free. What was computed stays in it; one that was made for nothing goes. */
+  close(): void {
+    if (!this.#folder) return;
+    if (!this.#folder.resumed && Number.isNaN(this.#started)) this.#folder.remove();
+    this.#folder.close();
+  }
+
+  #finished(unit: PlannedUnit): FinishedProduct {
+    return readProductFile(this.folder.productPath(unit.name), unit);
+  }
+
+  async #factorize(unit: PlannedUnit, weights: BlockWeights, grams: GroupMatrices, pool: MatrixPool): Promise<void> {
+    const { sparsity, effort, seed } = this.options;
+    const results = await pool.run({
+      method: this.plan.method,
+      options: { sparsity, effort, seed },
+      members: unit.members.map(({ weight, module }) => ({ name: weight, weight: weights.linear[module].weight })),
+      gram: grams[unit.group] as Matrix,
+      gramName: `the Gram matrix of the inputs of ${unit.name}`,
+      storedAs: unit.dtype,
+    });
+    const parts = results.map(({ factors }) => factors?.[0] as Matrix);
+    const shared = results[0]?.factors?.slice(1) ?? [];
+    const metrics = Object.fromEntries(results.map((result) => [result.name, result.metrics]));
+    const product = { factors: [stackRows(parts), ...shared], metrics };
+    writeProductFile(this.folder.productPath(unit.name), unit, product);
+    this.folder.log({ event: 'product', name: unit.name, metrics });
+    this.#book(unit, product, false);
+  }
+  #book(unit: PlannedUnit, { metrics }: FinishedProduct, earlier: boolean): void {
+    for (const [name, each] of Object.entries(metrics)) this.#metrics.set(name, each);
+    this.#done++;
+    if (earlier) {
+      this.resumedProducts++;
+      return;
+    }
+    const total = this.plan.units.reduce((sum, each) => sum + costOf(each), 0);
+    this.#costDone += costOf(unit);
+    const before = this.plan.units
+      .filter((each) => this.#metrics.has(each.members[0]?.weight ?? ''))
+      .reduce((sum, each) => sum + costOf(each), 0);
+    const elapsed = (performance.now() - this.#started) / 1000;
+    const eta = this.#done === 1 ? undefined : (elapsed * (total - before)) / this.#costDone;
+    this.report({ kind: 'product', done: this.#done, total: this.plan.units.length, unit, metrics, eta });
+  }
+}
+
+/** In proportion to the operations of a factorisation. */
+function costOf({ members }: PlannedUnit): number {
+  const rows = members.reduce((sum, member) => sum + member.rows, 0);
+  const columns = members[0]?.columns ?? 0;
+  return rows * columns * (4 * Math.min(rows, columns) + columns);
+}
+
+function largestBatch({ units }: CompressionPlan, sequential: CompressOptions['sequential']): number {
+  const counts = new Map<string, number>();
+  for (const { block, group } of units) {
+    const batch = sequential === 'group' ? `${block} ${group}` : `${block}`;
+    counts.set(batch, (counts.get(batch) ?? 0) + 1);
+  }
+  return Math.max(...counts.values());
+}
