@@ -7,6 +7,7 @@ const layers = [
   'report',
   'finetuning',
   'compression',
+  'training',
   'evaluation',
   'runtime',
   'models',

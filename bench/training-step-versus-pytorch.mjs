@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { collectParameters } from '../dist/finetuning/collect-parameters.js';
 import { finetuneOptionsSchema } from '../dist/finetuning/finetune-options.js';
-import { TrainingPool } from '../dist/finetuning/training-pool.js';
+import { languageTask } from '../dist/finetuning/language-task.js';
 import { chooseEngine } from '../dist/linalg/engines/select.js';
 import { openModel } from '../dist/models/llama/open-model.js';
 
@@ -33,20 +33,21 @@ function ours(path) {
   const model = openModel(path);
   const options = finetuneOptionsSchema.parse({ batch });
   const trainee = collectParameters(model, seqLen, options);
-  const pool = new TrainingPool(trainee, undefined, chooseEngine(), threads, options);
+  const task = languageTask(trainee, undefined, { training: { windows: [] } }, chooseEngine(), threads, options);
   let count = 0;
   const step = async () => {
     const sequences = Array.from({ length: batch }, () =>
       Uint32Array.from({ length: seqLen }, () => Math.floor(Math.random() * model.config.vocabularySize)),
     );
+    const { pool } = await task;
     if (count === 0) await pool.expand();
     const [start, before] = [performance.now(), process.cpuUsage()];
-    const { gradientNorm } = await pool.gradient(sequences);
-    await pool.update(++count, 1e-5, Math.min(1, 1 / gradientNorm));
+    const { gradientNorm } = await pool.gradient(sequences, 1 / (batch * (seqLen - 1)));
+    await pool.update({ step: ++count, learningRate: 1e-5, gradientScale: Math.min(1, 1 / gradientNorm) });
     const { user, system } = process.cpuUsage(before);
     return [(performance.now() - start) / 1000, (user + system) / 1e6];
   };
-  return { step, close: () => pool.close() };
+  return { step, close: async () => (await task).pool.close() };
 }
 
 function torch(kind) {

@@ -83,9 +83,9 @@ function progressTo(event: FinetuneEvent): void {
     const from = event.resumedAt > 0 ? `, going on behind step ${event.resumedAt}` : '';
     say(`${event.trained} trained values, ${event.lanes} threads${from}`);
   } else if (event.kind === 'step') {
-    const { step, steps, loss, gradientNorm, tokensPerSecond, secondsLeft } = event;
+    const { step, steps, loss, gradientNorm, predictionsPerSecond, secondsLeft } = event;
     say(
-      `[${String(step).padStart(String(steps).length)}/${steps}] loss ${loss.toFixed(4)}  gradient ${gradientNorm.toFixed(3)}  ${tokensPerSecond.toFixed(0)} tokens/s  eta ${formatSeconds(secondsLeft)}  memory ${formatBytes(process.memoryUsage.rss())}`,
+      `[${String(step).padStart(String(steps).length)}/${steps}] loss ${loss.toFixed(4)}  gradient ${gradientNorm.toFixed(3)}  ${predictionsPerSecond.toFixed(0)} tokens/s  eta ${formatSeconds(secondsLeft)}  memory ${formatBytes(process.memoryUsage.rss())}`,
     );
   } else if (event.kind === 'validation') {
     say(`step ${event.step}: validation loss ${event.loss.toFixed(4)}${event.best ? ', the best so far' : ''}`);

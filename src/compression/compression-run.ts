@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { FactorizationMetrics } from '../factorization/factorization.js';
+import { writeFileAtomically } from '../formats/atomic-file.js';
 import { compressedAlready } from '../formats/container/writer.js';
 import { claimModelFolder } from '../formats/model-folder.js';
 import { type Matrix, stackRows } from '../linalg/matrix.js';
@@ -8,6 +9,8 @@ import type { BlockWeights } from '../models/llama/weights.js';
 import type { CompressOptions } from './compress-options.js';
 import type { CompressionEvent } from './compression-event.js';
 import { type CompressionPlan, type PlannedUnit, planCompression } from './compression-plan.js';
+import { type BlockStates, matchBlock } from './matching/match-block.js';
+import { matchingBatch } from './matching/matching-batch.js';
 import { type MatrixPool, poolSize } from './matrix-pool.js';
 import { multiplyProduct } from './multiply-product.js';
 import { type FinishedProduct, readProductFile, writeProductFile } from './product-file.js';
@@ -54,6 +57,7 @@ export class CompressionRun {
     this.jobs = largestBatch(this.plan, options.sequential);
     const { windows, choice, threads, forwardSize, modelHash } = resources;
     const sizes = [poolSize({ threads, jobs: this.jobs }), forwardSize];
+    if (options.blockSteps > 0) sizes.push(poolSize({ threads, jobs: matchingBatch(windows) }));
     const parallelism = sizes.flatMap(({ workers, blasThreads }) => [workers, blasThreads]);
     this.fingerprint = fingerprintOf(modelHash, windows, this.plan, options, choice, parallelism);
   }
@@ -89,7 +93,39 @@ export class CompressionRun {
   /** Number of blocks from the first on whose products are all there. */
   finishedBlocks(): number {
     const { layers } = this.#resources.model.config;
-    return Math.min(layers, ...this.plan.units.filter((unit) => !this.isFinished(unit)).map(({ block }) => block));
+    const isOpen = (unit: PlannedUnit): boolean => !this.isFinished(unit) || !this.isMatched(unit.block);
+    return Math.min(layers, ...this.plan.units.filter(isOpen).map(({ block }) => block));
+  }
+
+  /** Is there nothing to do for a block behind its factorisation? */
+  isMatched(block: number): boolean {
+    return this.options.blockSteps === 0 || existsSync(this.folder.gainsPath(block));
+  }
+
+  /**
+   * Matches a block whose products are finished, and stores the products anew.
+   * @param dense its dense weights. @param weights the finished products in place of them; the matched ones afterwards.
+   */
+  async match(block: number, dense: BlockWeights, weights: BlockWeights, states: BlockStates): Promise<void> {
+    const { model, windows, rotary } = this.#resources;
+    const { blockSteps: steps, seed } = this.options;
+    const units = this.plan.units.filter((unit) => unit.block === block);
+    const finished = new Map(units.map((unit) => [unit.name, this.#finished(unit)]));
+    const products = units.map((unit) => ({ unit, factors: (finished.get(unit.name) as FinishedProduct).factors }));
+    const shape = { config: model.config, layer: block, rotary, seqLen: windows.seqLen };
+    const batch = matchingBatch(windows);
+    const pool = this.#resources.matchingPool;
+    const install = (unit: PlannedUnit, factors: readonly Matrix[]) => this.#install(unit, factors, weights);
+    const heldOut = Math.max(1, Math.round(windows.windows.length / 6));
+    const options = { steps, batch, seed, heldOut };
+    const matched = await matchBlock(pool, shape, dense, weights, products, states, install, options);
+    for (const { unit, factors } of matched.products) {
+      const { metrics } = finished.get(unit.name) as FinishedProduct;
+      writeProductFile(this.folder.matchedPath(unit.name), unit, { factors, metrics });
+    }
+    writeFileAtomically(this.folder.gainsPath(block), `${JSON.stringify(matched.gains)}\n`);
+    this.folder.log({ event: 'matched', block, gains: matched.gains });
+    this.report({ kind: 'matched', block, gains: matched.gains });
   }
 
   /** Starts the clock, and books what an earlier process finished in the first `blocks` blocks. */
@@ -121,14 +157,9 @@ export class CompressionRun {
     for (const unit of units) this.#book(unit, this.#finished(unit), true);
   }
 
-  /** Puts finished products in place of the dense weights of their members. */
+  /** Puts finished products, matched ones where they are, in place of the dense weights of their members. */
   install(units: readonly PlannedUnit[], weights: BlockWeights): void {
-    const { compute, threads } = this.#resources;
-    compute.engine.setThreads(threads);
-    for (const unit of units) {
-      const targets = unit.members.map(({ module }) => weights.linear[module].weight);
-      multiplyProduct(this.#finished(unit).factors, targets, compute);
-    }
+    for (const unit of units) this.#install(unit, this.#last(unit).factors, weights);
   }
 
   /** Writes the model from the finished products and verifies it. @throws DoubleSparseError of {@link writeCompressedModel} */
@@ -137,7 +168,8 @@ export class CompressionRun {
     const { textHash, hash, windows: list, seqLen } = windows;
     const record = { text: textHash, windows: hash, samples: list.length, seqLen };
     this.report({ kind: 'status', text: 'writing and verifying' });
-    return writeCompressedModel(model, this.plan, this.folder, this.out, this.options, record);
+    const last = (unit: PlannedUnit): FinishedProduct => this.#last(unit);
+    return writeCompressedModel(model, this.plan, this.folder, this.out, this.options, record, last);
   }
 
   /** Notes in the run folder what stopped the run. */
@@ -156,6 +188,19 @@ export class CompressionRun {
     if (!this.#folder) return;
     if (!this.#folder.resumed && Number.isNaN(this.#started)) this.#folder.remove();
     this.#folder.close();
+  }
+
+  #install(unit: PlannedUnit, factors: readonly Matrix[], weights: BlockWeights): void {
+    const { compute, threads } = this.#resources;
+    compute.engine.setThreads(threads);
+    const targets = unit.members.map(({ module }) => weights.linear[module].weight);
+    multiplyProduct(factors, targets, compute);
+  }
+
+  /** The product as it is written to the model. */
+  #last(unit: PlannedUnit): FinishedProduct {
+    if (this.options.blockSteps === 0 || !this.isMatched(unit.block)) return this.#finished(unit);
+    return readProductFile(this.folder.matchedPath(unit.name), unit);
   }
 
   #finished(unit: PlannedUnit): FinishedProduct {

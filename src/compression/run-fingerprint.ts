@@ -37,7 +37,7 @@ export function fingerprintOf(
   choice: EngineChoice,
   parallelism: readonly number[],
 ): Fingerprint {
-  const { sparsity, effort, seed, sequential } = options;
+  const { sparsity, effort, seed, sequential, blockSteps } = options;
   return {
     version: runVersion,
     model,
@@ -47,6 +47,7 @@ export function fingerprintOf(
     effort,
     seed,
     sequential,
+    ...(blockSteps > 0 && { blockSteps }),
     weights: createHash('sha256').update(JSON.stringify(plan.units)).digest('hex'),
     engine: choice.name,
     engineDescription: createChosenEngine(choice).description,

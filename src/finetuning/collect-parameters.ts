@@ -1,17 +1,18 @@
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import { maskStride, type PackedFactor } from '../formats/container/packed-factor.js';
 import { decodeFloats } from '../formats/dtype.js';
-import { countNonzeros, type Matrix } from '../linalg/matrix.js';
+import type { Matrix } from '../linalg/matrix.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { rotaryTable } from '../models/llama/rope.js';
 import { blockTensor, embeddingName, finalNormName, headName, linearNames } from '../models/llama/tensors.js';
 import { type BlockWeights, newBlockWeights } from '../models/llama/weights.js';
-import type { TrainedBlock } from './block.js';
+import type { TrainedBlock } from '../training/block.js';
+import type { Weight } from '../training/operations/context.js';
+import type { LinearLayer } from '../training/operations/linear.js';
+import type { Parameter, Segment } from '../training/parameter.js';
+import { nonzeroPositions, sharedPositions } from '../training/support.js';
 import type { FinetuneOptions } from './finetune-options.js';
-import type { Weight } from './operations/context.js';
-import type { LinearLayer } from './operations/linear.js';
-import type { Parameter, Segment } from './parameter.js';
-import type { TrainedModel } from './training-model.js';
+import type { TrainedModel } from './language-model.js';
 
 /** Where the values of a stored tensor are in the flat arrays: what is written at the end. */
 export interface StoredValues {
@@ -204,16 +205,4 @@ function positionsOf({ rows, columns, bitmask }: PackedFactor, count: number): U
     }
   }
   return positions;
-}
-
-function nonzeroPositions(data: Float32Array): Uint32Array {
-  const positions = new Uint32Array(new SharedArrayBuffer(4 * countNonzeros({ rows: 1, columns: data.length, data })));
-  for (let i = 0, next = 0; i < data.length; i++) if (data[i] !== 0) positions[next++] = i;
-  return positions;
-}
-
-function sharedPositions(positions: ArrayLike<number>): Uint32Array {
-  const shared = new Uint32Array(new SharedArrayBuffer(4 * positions.length));
-  shared.set(positions);
-  return shared;
 }

@@ -4,8 +4,8 @@ import { createChosenEngine, type EngineChoice } from '../linalg/engines/select.
 import type { LlamaModel } from '../models/llama/model.js';
 import type { Trainee } from './collect-parameters.js';
 import type { FinetuneOptions } from './finetune-options.js';
-import type { TeacherModel } from './training-model.js';
-import type { FinetuneTexts } from './training-run.js';
+import type { FinetuneTexts } from './finetune-texts.js';
+import type { TeacherModel } from './language-model.js';
 
 /** Version of everything that decides a run's bytes; another one does not go on with its checkpoints. */
 const runVersion = 1;
@@ -34,7 +34,8 @@ export function finetuneFingerprint(
     text: training.hash,
     validation: validation?.hash ?? null,
     ...recordedOptions(options),
-    engine: createChosenEngine(choice).description,
+    engine: choice.name,
+    engineDescription: createChosenEngine(choice).description,
     lanes,
   };
 }

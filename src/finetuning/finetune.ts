@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { engineOfRun } from '../compression/run-fingerprint.js';
 import { RunFolder } from '../compression/run-folder.js';
 import { DoubleSparseError } from '../errors.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
@@ -8,12 +9,14 @@ import { chooseEngine } from '../linalg/engines/select.js';
 import { checkIds } from '../models/llama/embedding.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { rotaryTable } from '../models/llama/rope.js';
+import { laneCount } from '../training/training-pool.js';
 import { collectParameters } from './collect-parameters.js';
 import { finetuneFingerprint, recordedOptions } from './finetune-fingerprint.js';
 import type { FinetuneOptions } from './finetune-options.js';
-import type { TeacherModel } from './training-model.js';
-import { TrainingPool } from './training-pool.js';
-import { type FinetuneEvent, type FinetuneResult, type FinetuneTexts, TrainingRun } from './training-run.js';
+import type { FinetuneTexts } from './finetune-texts.js';
+import type { TeacherModel } from './language-model.js';
+import { languageTask } from './language-task.js';
+import { type FinetuneEvent, type FinetuneResult, TrainingRun } from './training-run.js';
 import { storedTensors, writeFinetuned } from './write-finetuned.js';
 
 /**
@@ -43,21 +46,30 @@ export async function finetune(
     );
   }
   const threads = options.threads ?? availableParallelism();
-  const choice = chooseEngine(options.engine);
+  // A run goes on with the engine it began with: which one is faster at this moment may have changed.
+  const choice = chooseEngine(options.engine === 'auto' ? (engineOfRun(`${out}.run`) ?? 'auto') : options.engine);
   const { seqLen } = training;
   const trainee = collectParameters(model, seqLen, options);
   const teaching = teacher && readTeacher(teacher, seqLen);
   const folder = new RunFolder(
     `${out}.run`,
-    finetuneFingerprint(model, trainee, teaching, texts, options, choice, Math.min(threads, options.batch)),
+    finetuneFingerprint(
+      model,
+      trainee,
+      teaching,
+      texts,
+      options,
+      choice,
+      laneCount({ threads, examples: options.batch }),
+    ),
     { restart: options.force },
   );
-  let pool: TrainingPool | undefined;
+  let task: Awaited<ReturnType<typeof languageTask>> | undefined;
   try {
     const replace = options.force || folder.ownsOutput;
     refuseOutput(checkpoint, out, replace, folder);
-    pool = new TrainingPool(trainee, teaching, choice, threads, options);
-    const run = new TrainingRun(trainee, pool, folder, texts, options, onEvent);
+    task = await languageTask(trainee, teaching, texts, choice, threads, options);
+    const run = new TrainingRun(task, folder, options, onEvent);
     const result = await run.train();
     folder.claimOutput();
     writeFinetuned(checkpoint, out, run.chosen, trainee.stored, {
@@ -76,7 +88,7 @@ export async function finetune(
     throw error;
   } finally {
     folder.close();
-    await pool?.close();
+    await task?.pool.close();
   }
 }
 

@@ -1,21 +1,37 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import type { LoadedWindows } from '../calibration/load-windows.js';
 import type { RunFolder } from '../compression/run-folder.js';
 import { DoubleSparseError } from '../errors.js';
 import { firstNonFinite } from '../linalg/finite.js';
-import type { Trainee } from './collect-parameters.js';
+import { learningRateAt } from '../training/learning-rate.js';
+import type { Parameter } from '../training/parameter.js';
+import type { TrainedValues } from '../training/trained-values.js';
+import type { Sums, TrainingShare } from '../training/training-lane.js';
+import { TrainingOrder } from '../training/training-order.js';
+import type { TrainingPool } from '../training/training-pool.js';
 import type { FinetuneOptions } from './finetune-options.js';
-import { learningRateAt } from './learning-rate.js';
-import type { Parameter } from './parameter.js';
-import { TrainingOrder } from './training-order.js';
-import type { StepResult, TrainingPool } from './training-pool.js';
 import { type Progress, readState, type StateArrays, writeState } from './training-state.js';
 
-/** Texts of a run, in windows of one length. */
-export interface FinetuneTexts {
-  readonly training: LoadedWindows;
-  readonly validation?: LoadedWindows;
+/** What a run trains, on what. */
+export interface TrainingTask<Example, S extends Sums> {
+  readonly pool: TrainingPool<TrainingShare, Example, S>;
+  readonly trained: TrainedValues;
+  readonly parameters: readonly Parameter[];
+  /** Number of examples to train on. */
+  readonly examples: number;
+  /** @param place how many came before it in the whole run. */
+  readonly example: (index: number, place: number) => Example;
+  readonly validation?: readonly Example[];
+  /** Predictions of an example, which losses are means over. */
+  readonly predictions: (example: Example) => number;
+  /** What is minimised, of mean losses. */
+  readonly lossOf: (means: S) => number;
+}
+
+export interface StepResult {
+  readonly loss: number;
+  /** Norm of the gradient before it is clipped. */
+  readonly gradientNorm: number;
 }
 
 export type FinetuneEvent =
@@ -25,7 +41,8 @@ export type FinetuneEvent =
       readonly step: number;
       readonly steps: number;
       readonly learningRate: number;
-      readonly tokensPerSecond: number;
+      /** Predictions: tokens, or images. */
+      readonly predictionsPerSecond: number;
       readonly secondsLeft: number;
     } & StepResult)
   | { readonly kind: 'validation'; readonly step: number; readonly loss: number; readonly best: boolean }
@@ -42,12 +59,10 @@ export interface FinetuneResult {
 }
 
 /** The loop over steps, with everything that its checkpoints hold. */
-export class TrainingRun {
-  readonly #trainee: Trainee;
-  readonly #pool: TrainingPool;
+export class TrainingRun<Example, S extends Sums> {
+  readonly #task: TrainingTask<Example, S>;
   readonly #folder: RunFolder;
   readonly #supports: string;
-  readonly #texts: FinetuneTexts;
   readonly #options: FinetuneOptions;
   readonly #onEvent: (event: FinetuneEvent) => void;
   readonly #arrays: StateArrays;
@@ -56,76 +71,63 @@ export class TrainingRun {
   #progress: Progress = { step: 0, bestLoss: null, bestStep: 0, looksSince: 0 };
 
   constructor(
-    trainee: Trainee,
-    pool: TrainingPool,
+    task: TrainingTask<Example, S>,
     folder: RunFolder,
-    texts: FinetuneTexts,
     options: FinetuneOptions,
     onEvent: (event: FinetuneEvent) => void,
   ) {
-    this.#trainee = trainee;
-    this.#pool = pool;
+    this.#task = task;
     this.#folder = folder;
-    this.#supports = hashSupports(trainee.parameters);
-    this.#texts = texts;
+    this.#supports = hashSupports(task.parameters);
     this.#options = options;
     this.#onEvent = onEvent;
-    const best = new Float32Array(texts.validation ? trainee.values.length : 0);
-    this.#arrays = { values: trainee.values, first: pool.first, second: pool.second, best };
+    const { values, first, second } = task.trained;
+    const best = new Float32Array(task.validation ? values.length : 0);
+    this.#arrays = { values, first, second, best };
   }
 
-  /** The values to write: the best on the validation text, or the last. */
+  /** The values to write: the best on the validation data, or the last. */
   get chosen(): Float32Array {
-    return this.#texts.validation ? this.#arrays.best : this.#arrays.values;
+    return this.#task.validation ? this.#arrays.best : this.#arrays.values;
   }
 
   /** Trains to the end, from the last checkpoint on. */
   async train(): Promise<FinetuneResult> {
     const begin = performance.now();
     const { steps, batch, patience, seed } = this.#options;
-    const { windows, seqLen } = this.#texts.training;
+    const { pool, trained, examples, example, validation } = this.#task;
     this.#progress = readState(this.#statePath, this.#arrays) ?? this.#progress;
     const resumedAt = this.#progress.step;
     this.#saved = resumedAt;
-    const trained = this.#trainee.values.length;
-    this.#onEvent({ kind: 'start', trained, lanes: this.#pool.lanes, resumedAt });
-    await this.#pool.expand();
+    this.#onEvent({ kind: 'start', trained: trained.values.length, lanes: pool.lanes, resumedAt });
+    await pool.expand();
     if (resumedAt === 0) await this.#look();
-    const order = new TrainingOrder(windows.length, batch, seed);
+    const order = new TrainingOrder(examples, batch, seed);
     let stopped = this.#progress.looksSince >= patience;
+    let predictions = 0;
     while (this.#progress.step < steps && !stopped) {
       const step = this.#progress.step + 1;
-      await this.#step(
-        step,
-        order.batch(step).map((index) => windows[index] as Uint32Array),
-        (loss, learningRate) => {
-          const seconds = (performance.now() - begin) / 1000;
-          const perStep = seconds / (step - resumedAt);
-          const tokensPerSecond = (batch * seqLen) / perStep;
-          this.#onEvent({
-            kind: 'step',
-            step,
-            steps,
-            learningRate,
-            tokensPerSecond,
-            secondsLeft: perStep * (steps - step),
-            ...loss,
-          });
-        },
-      );
+      const chosen = order.batch(step).map((index, i) => example(index, (step - 1) * batch + i));
+      const learningRate = learningRateAt(step, this.#options);
+      const result = await this.#step(step, chosen, learningRate);
+      predictions += this.#predictions(chosen);
+      const seconds = (performance.now() - begin) / 1000;
+      const secondsLeft = (seconds / (step - resumedAt)) * (steps - step);
+      const predictionsPerSecond = predictions / seconds;
+      this.#onEvent({ kind: 'step', step, steps, learningRate, predictionsPerSecond, secondsLeft, ...result });
       this.#progress = { ...this.#progress, step };
       if (step % this.#options.evaluateEvery === 0 || step === steps) await this.#look();
       stopped = this.#progress.looksSince >= patience;
     }
-    if (this.#progress.step > resumedAt) this.#saveLast();
     const { step, bestStep, bestLoss } = this.#progress;
+    if (step > resumedAt) this.#saveLast();
     if (stopped) this.#onEvent({ kind: 'stopped', step, bestStep });
     this.#checkSupports();
     return {
       steps: step,
-      writtenStep: this.#texts.validation ? bestStep : step,
+      writtenStep: validation ? bestStep : step,
       validationLoss: bestLoss,
-      trained,
+      trained: trained.values.length,
       seconds: (performance.now() - begin) / 1000,
     };
   }
@@ -134,33 +136,36 @@ export class TrainingRun {
     return join(this.#folder.path, 'state.safetensors');
   }
 
-  async #step(
-    step: number,
-    sequences: readonly Uint32Array[],
-    report: (result: StepResult, learningRate: number) => void,
-  ): Promise<void> {
-    const result = await this.#pool.gradient(sequences);
-    const { loss, gradientNorm } = result;
-    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) throw this.#diverged(step, loss, gradientNorm);
+  async #step(step: number, examples: readonly Example[], learningRate: number): Promise<StepResult> {
+    const { pool, lossOf } = this.#task;
+    const predictions = this.#predictions(examples);
+    const { sums, gradientNorm } = await pool.gradient(examples, 1 / predictions);
+    const loss = lossOf(meanOf(sums, predictions));
+    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
+      throw this.#diverged(step, `the loss is ${loss}, the norm of its gradient ${gradientNorm}`);
     // Behind the step before; only now it is known that its values give a finite loss.
     const { step: done } = this.#progress;
     if (done > this.#saved && done % this.#options.saveEvery === 0) this.#save();
-    const learningRate = learningRateAt(step, this.#options);
-    await this.#pool.update(step, learningRate, Math.min(1, this.#options.clip / gradientNorm));
-    report(result, learningRate);
+    await pool.update({ step, learningRate, gradientScale: Math.min(1, this.#options.clip / gradientNorm) });
+    return { loss, gradientNorm };
   }
 
-  /** Takes the loss on the validation text, if there is one, and keeps the values if it is the best. */
+  /** Takes the loss on the validation data, if there are any, and keeps the values if it is the best. */
   async #look(): Promise<void> {
-    const { validation } = this.#texts;
+    const { pool, validation, lossOf } = this.#task;
     if (!validation) return;
     const { step, bestLoss, looksSince } = this.#progress;
-    const { loss } = await this.#pool.losses(validation.windows);
-    const best = Number.isFinite(loss) && (bestLoss === null || loss < bestLoss);
+    const loss = lossOf(meanOf(await pool.losses(validation), this.#predictions(validation)));
+    if (!Number.isFinite(loss)) throw this.#diverged(step, `the loss on the validation data is ${loss}`);
+    const best = bestLoss === null || loss < bestLoss;
     if (best) this.#arrays.best.set(this.#arrays.values);
     if (best) this.#progress = { step, bestLoss: loss, bestStep: step, looksSince: 0 };
     else this.#progress = { ...this.#progress, looksSince: looksSince + 1 };
     this.#onEvent({ kind: 'validation', step, loss, best });
+  }
+
+  #predictions(examples: readonly Example[]): number {
+    return examples.reduce((sum, example) => sum + this.#task.predictions(example), 0);
   }
 
   #save(): void {
@@ -172,29 +177,32 @@ export class TrainingRun {
   #saveLast(): void {
     const { step } = this.#progress;
     const index = firstNonFinite(this.#arrays.values);
-    if (index >= 0) throw this.#diverged(step, this.#arrays.values[index] as number, Number.NaN);
+    if (index >= 0) throw this.#diverged(step, `a value became ${this.#arrays.values[index]}`);
     this.#save();
   }
 
   /** Positions never change; what is written must be what was read. */
   #checkSupports(): void {
-    if (hashSupports(this.#trainee.parameters) === this.#supports) return;
+    if (hashSupports(this.#task.parameters) === this.#supports) return;
     throw new DoubleSparseError('verification-failed', 'the supports of the trained matrices changed in memory', {
       hint: 'nothing was written; start the command again to go on from the last checkpoint',
     });
   }
 
-  #diverged(step: number, loss: number, gradientNorm: number): DoubleSparseError {
+  #diverged(step: number, problem: string): DoubleSparseError {
     const saved = this.#saved;
-    return new DoubleSparseError(
-      'non-finite-value',
-      `step ${step}: the loss is ${loss}, the norm of its gradient ${gradientNorm}`,
-      {
-        data: { step, saved, learningRate: this.#options.learningRate },
-        hint: `a smaller --learning-rate helps (now ${this.#options.learningRate}; with --force the run starts over); ${saved > 0 ? `the checkpoint behind step ${saved} is in ${this.#folder.path}` : 'there is no checkpoint yet'}`,
-      },
-    );
+    const { learningRate } = this.#options;
+    const kept =
+      saved > 0 ? `the checkpoint behind step ${saved} is in ${this.#folder.path}` : 'there is no checkpoint yet';
+    return new DoubleSparseError('non-finite-value', `step ${step}: ${problem}`, {
+      data: { step, saved, learningRate },
+      hint: `a smaller --learning-rate helps (now ${learningRate}; with --force the run starts over); ${kept}`,
+    });
   }
+}
+
+function meanOf<S extends Sums>(sums: S, predictions: number): S {
+  return Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / predictions])) as S;
 }
 
 function hashSupports(parameters: readonly Parameter[]): string {

@@ -1,5 +1,5 @@
 // Derivatives of the elementwise passes of transformer blocks, over fp32 arrays in linear memory. Pointers are byte
-// addresses. The twins in src/finetuning/kernels.ts are the specification.
+// addresses. The twins in src/training/kernels.ts are the specification.
 
 import { decay, maximum, sumOf } from './exponential';
 

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
-import { expand, type Parameter, pullBack, type Segment } from '../../src/finetuning/parameter.js';
 import { Compute } from '../../src/linalg/compute.js';
 import { referenceEngine } from '../../src/linalg/engines/reference.js';
 import { matrix, zeros } from '../../src/linalg/matrix.js';
+import { expand, type Parameter, pullBack, type Segment } from '../../src/training/parameter.js';
 import { denseProduct, sparseMatrix } from '../formats/tiny-model.js';
 import { randomMatrix } from '../helpers.js';
 

@@ -1,12 +1,12 @@
 import { expect } from 'vitest';
-import type { OperationContext, Weight } from '../../../src/finetuning/operations/context.js';
-import { pullBack } from '../../../src/finetuning/parameter.js';
-import { Tape, type Variable } from '../../../src/finetuning/tape.js';
-import { wasmTrainingKernels } from '../../../src/finetuning/wasm-kernels.js';
 import { Compute } from '../../../src/linalg/compute.js';
 import { referenceEngine } from '../../../src/linalg/engines/reference.js';
 import type { Matrix } from '../../../src/linalg/matrix.js';
 import { llamaKernels } from '../../../src/models/llama/wasm-kernels.js';
+import type { OperationContext, Weight } from '../../../src/training/operations/context.js';
+import { pullBack } from '../../../src/training/parameter.js';
+import { Tape, type Variable } from '../../../src/training/tape.js';
+import { wasmTrainingKernels } from '../../../src/training/wasm-kernels.js';
 import { randomMatrix, seededRandom } from '../../helpers.js';
 
 const compute = new Compute(referenceEngine);

@@ -4,12 +4,12 @@ import type { LlamaConfig } from '../models/llama/config.js';
 import { embed } from '../models/llama/embedding.js';
 import type { RotaryTable } from '../models/llama/rope.js';
 import type { BlockWeights, HeadWeights } from '../models/llama/weights.js';
-import { blockFloats, type TrainedBlock, trainedBlock } from './block.js';
-import type { OperationContext, Weight } from './operations/context.js';
-import { embedding } from './operations/embedding.js';
-import { type LossSums, languageLoss } from './operations/language-loss.js';
-import { rmsNorm } from './operations/rms-norm.js';
-import { Tape, type Variable } from './tape.js';
+import { blockFloats, type TrainedBlock, trainedBlock } from '../training/block.js';
+import type { OperationContext, Weight } from '../training/operations/context.js';
+import { embedding } from '../training/operations/embedding.js';
+import { type LossSums, languageLoss } from '../training/operations/language-loss.js';
+import { rmsNorm } from '../training/operations/rms-norm.js';
+import { Tape, type Variable } from '../training/tape.js';
 
 /** A whole model whose tensors may be trained. Plain data in shared memory: it goes to worker threads as it is. */
 export interface TrainedModel {
@@ -75,8 +75,10 @@ export function runSequences(
     const keep = train && config.layers * blockFloats(config) * rows * 4 <= limit;
     // The inputs of all blocks; without training only the last one.
     const states: Variable[] = [embedding(context, start, model.embedding, ids)];
-    const run = (tape: Tape, layer: number, hidden: Variable): Variable =>
-      trainedBlock(context, tape, config, layer, model.blocks[layer] as TrainedBlock, model.rotary, hidden, seqLen);
+    const run = (tape: Tape, layer: number, hidden: Variable): Variable => {
+      const shape = { config, layer, rotary: model.rotary, seqLen };
+      return trainedBlock(context, tape, shape, model.blocks[layer] as TrainedBlock, hidden);
+    };
     for (let layer = 0; layer < config.layers; layer++) {
       const hidden = states.at(-1) as Variable;
       if (keep) {

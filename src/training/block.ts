@@ -19,6 +19,16 @@ export interface TrainedBlock {
   readonly linear: Readonly<Record<LinearName, LinearLayer>>;
 }
 
+/** What the parts of a block need beside its tensors. */
+export interface BlockShape {
+  readonly config: LlamaConfig;
+  /** Index of the block, for its attention window. */
+  readonly layer: number;
+  readonly rotary: RotaryTable;
+  /** Positions of each sequence. */
+  readonly seqLen: number;
+}
+
 /**
  * One transformer block on a tape: the same computation as models/llama/block.ts, for sequences below each other.
  * @param hidden (sequences * seqLen) x hiddenSize, unchanged.
@@ -26,31 +36,49 @@ export interface TrainedBlock {
 export function trainedBlock(
   context: OperationContext,
   tape: Tape,
-  config: LlamaConfig,
-  layer: number,
+  shape: BlockShape,
   weights: TrainedBlock,
-  table: RotaryTable,
   hidden: Variable,
-  seqLen: number,
+): Variable {
+  return mlpPart(context, tape, shape, weights, attentionPart(context, tape, shape, weights, hidden));
+}
+
+/** The attention part, added to its input. */
+export function attentionPart(
+  context: OperationContext,
+  tape: Tape,
+  { config, layer, rotary: table, seqLen }: BlockShape,
+  { inputNorm, queryNorm, keyNorm, linear: layers }: TrainedBlock,
+  hidden: Variable,
 ): Variable {
   const { heads, keyValueHeads, headSize, normEpsilon, windows } = config;
-  const project = (name: LinearName, x: Variable, residual?: Variable) =>
-    linear(context, tape, weights.linear[name], x, residual);
-  const norm = (weight: Weight | undefined, x: Variable) =>
-    weight ? rmsNorm(context, tape, weight, x, normEpsilon) : x;
-  const normed = norm(weights.inputNorm, hidden);
-  const queries = norm(weights.queryNorm, project('self_attn.q_proj', normed));
-  const keys = norm(weights.keyNorm, project('self_attn.k_proj', normed));
-  const values = project('self_attn.v_proj', normed);
+  const normed = rmsNorm(context, tape, inputNorm, hidden, normEpsilon);
+  const project = (name: LinearName, norm?: Weight): Variable => {
+    const projected = linear(context, tape, layers[name], normed);
+    return norm ? rmsNorm(context, tape, norm, projected, normEpsilon) : projected;
+  };
+  const queries = project('self_attn.q_proj', queryNorm);
+  const keys = project('self_attn.k_proj', keyNorm);
+  const values = project('self_attn.v_proj');
   rotary(context, tape, table, queries, headSize, seqLen);
   rotary(context, tape, table, keys, headSize, seqLen);
   const shape = { heads, keyValueHeads, headSize, window: windows[layer] ?? null };
   const mixed = attention(context, tape, shape, [queries, keys, values], seqLen);
-  const between = project('self_attn.o_proj', mixed, hidden);
-  const normedBetween = norm(weights.postAttentionNorm, between);
-  const gate = project('mlp.gate_proj', normedBetween);
-  const up = project('mlp.up_proj', normedBetween);
-  return project('mlp.down_proj', siluGate(context, tape, gate, up), between);
+  return linear(context, tape, layers['self_attn.o_proj'], mixed, hidden);
+}
+
+/** The MLP part, added to its input. */
+export function mlpPart(
+  context: OperationContext,
+  tape: Tape,
+  { config }: BlockShape,
+  { postAttentionNorm, linear: layers }: TrainedBlock,
+  hidden: Variable,
+): Variable {
+  const normed = rmsNorm(context, tape, postAttentionNorm, hidden, config.normEpsilon);
+  const gate = linear(context, tape, layers['mlp.gate_proj'], normed);
+  const up = linear(context, tape, layers['mlp.up_proj'], normed);
+  return linear(context, tape, layers['mlp.down_proj'], siluGate(context, tape, gate, up), hidden);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { plainTrainingKernels } from '../../src/finetuning/kernels.js';
-import { wasmTrainingKernels } from '../../src/finetuning/wasm-kernels.js';
 import { Arena } from '../../src/linalg/arena.js';
+import { plainTrainingKernels } from '../../src/training/kernels.js';
+import { wasmTrainingKernels } from '../../src/training/wasm-kernels.js';
 import { fillRandom } from '../helpers.js';
 
 const arena = new Arena();

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { learningRateAt } from '../../src/finetuning/learning-rate.js';
-import { TrainingOrder } from '../../src/finetuning/training-order.js';
+import { learningRateAt } from '../../src/training/learning-rate.js';
+import { TrainingOrder } from '../../src/training/training-order.js';
 
 describe('learning rate', () => {
   const schedule = { steps: 100, learningRate: 2, warmup: 0.1, finalRate: 0.1 };

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { attention } from '../../../src/finetuning/operations/attention.js';
-import { embedding } from '../../../src/finetuning/operations/embedding.js';
-import { linear } from '../../../src/finetuning/operations/linear.js';
-import { rmsNorm } from '../../../src/finetuning/operations/rms-norm.js';
-import { rotary } from '../../../src/finetuning/operations/rotary.js';
-import { siluGate } from '../../../src/finetuning/operations/silu-gate.js';
 import { rotaryTable } from '../../../src/models/llama/rope.js';
+import { attention } from '../../../src/training/operations/attention.js';
+import { embedding } from '../../../src/training/operations/embedding.js';
+import { linear } from '../../../src/training/operations/linear.js';
+import { rmsNorm } from '../../../src/training/operations/rms-norm.js';
+import { rotary } from '../../../src/training/operations/rotary.js';
+import { siluGate } from '../../../src/training/operations/silu-gate.js';
 import { randomMatrix } from '../../helpers.js';
 import { checkDerivatives } from './finite-differences.js';
 

@@ -12,6 +12,8 @@ export interface Segment {
   readonly count: number;
   /** Row-major positions of the entries, ascending; all positions if absent. */
   readonly positions?: Uint32Array;
+  /** Factor of the learning rate (default 1). */
+  readonly rate?: number;
 }
 
 /** A trained tensor: one matrix, or a product A·B. `target` is its dense form, which the forward pass reads. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { adamStep } from '../../src/finetuning/adamw.js';
+import { adamStep } from '../../src/training/adamw.js';
 import '../helpers.js';
 
 const golden = JSON.parse(readFileSync(join(import.meta.dirname, 'golden/adamw.json'), 'utf8')) as {
