@@ -5,6 +5,7 @@
 const layers = [
   'cli',
   'report',
+  'comparison',
   'finetuning',
   'compression',
   'training',

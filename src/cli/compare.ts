@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { loadCalibration, loadEvaluation } from '../calibration/load-windows.js';
 import { sharedText } from '../calibration/overlap.js';
-import { compareModels } from '../compression/compare-models.js';
-import { type CompareOptions, type ComparisonEvent, compareOptionsSchema } from '../compression/comparison.js';
+import { compareModels } from '../comparison/compare-models.js';
+import { type CompareOptions, type ComparisonEvent, compareOptionsSchema } from '../comparison/comparison.js';
 import { embedded } from '../compression/embedded.js';
+import type { FinetuneEvent } from '../finetuning/training-run.js';
 import { openModel } from '../models/llama/open-model.js';
 import { comparisonTable } from '../report/comparison-table.js';
 import { productLine } from '../report/compression-report.js';
@@ -47,10 +48,12 @@ export function addCompareCommand(program: Command): void {
     const calibrationText = options.calibration ?? embedded.calibrationText;
     const calibration = await loadCalibration(model.checkpoint, calibrationText, { ...loading, samples, seed });
     const evaluation = await loadEvaluation(model.checkpoint, text, { ...loading, windows });
+    const finetuning =
+      options.finetune > 0 ? await loadEvaluation(model.checkpoint, calibrationText, loading) : undefined;
     noticeWindows(calibration, 'calibration');
     noticeWindows(evaluation, 'evaluation');
     noticeEngine(options.engine);
-    const common = sharedText(calibration.windows, evaluation.windows);
+    const common = sharedText((finetuning ?? calibration).windows, evaluation.windows);
     if (common > 0.01)
       say(
         `${(100 * common).toFixed(0)} % of the evaluation text is also in the calibration text: the perplexities are too good`,
@@ -75,7 +78,7 @@ export function addCompareCommand(program: Command): void {
       evaluation: await loadEvaluation(smaller.checkpoint, text, { ...loading, windows }),
     };
     try {
-      const texts = { calibration, evaluation, ...(other && { against: other }) };
+      const texts = { calibration, evaluation, ...(finetuning && { finetuning }), ...(other && { against: other }) };
       const place = { folder, keepModels: keep !== undefined };
       const result = await compareModels(model, texts, place, { ...options, seqLen }, progressTo(folder));
       printResult(json ? JSON.stringify(result) : comparisonTable(result));
@@ -94,6 +97,11 @@ const progressTo =
   (event: ComparisonEvent): void => {
     if (event.kind === 'kept') say(`${event.rows} of ${event.total} rows are in ${folder} already`);
     else if (event.kind === 'dense') say(`dense: perplexity ${event.row.perplexity.toFixed(2)}`);
+    else if (event.kind === 'tuning') showTuning(event.name, event.event);
+    else if (event.kind === 'tuned')
+      say(
+        `${event.name} fine-tuned: perplexity ${event.row.perplexity.toFixed(2)}, ${formatSeconds(event.row.seconds)}`,
+      );
     else if (event.kind === 'row') {
       const { method, sparsity, perplexity, linearBytes, seconds } = event.row;
       say(
@@ -106,3 +114,12 @@ const progressTo =
         `${event.method} at ${event.sparsity} goes on: ${event.event.finished} of ${event.event.total} matrices are finished`,
       );
   };
+
+function showTuning(name: string, event: FinetuneEvent): void {
+  if (event.kind === 'step')
+    showStatus(
+      `fine-tuning ${name}: step ${event.step} of ${event.steps}, loss ${event.loss.toFixed(4)}, eta ${formatSeconds(event.secondsLeft)}`,
+    );
+  else if (event.kind === 'start' && event.resumedAt > 0)
+    say(`fine-tuning of ${name} goes on behind step ${event.resumedAt}`);
+}

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { Comparison } from '../../src/compression/comparison.js';
+import type { Comparison } from '../../src/comparison/comparison.js';
 import { chooseEngine } from '../../src/linalg/engines/select.js';
 import { dsf, hashes, type Outcome, root, startDsf } from './run-dsf.js';
 
