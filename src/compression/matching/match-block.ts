@@ -51,7 +51,7 @@ export async function matchBlock(
   const matched: UnitFactors[] = [];
   const gains: Partial<Record<BlockPart, PartGain>> = {};
   let inputs = states.compressed;
-  let denseInputs = states.dense;
+  let denseInputs = process.env.DSF_LOCAL ? states.compressed : states.dense;
   for (const part of blockParts) {
     const targets = room();
     await runPart(pool, shape, dense, part, denseInputs, targets);
@@ -73,7 +73,7 @@ export async function matchBlock(
     if (part === 'attention') {
       const outputs = room();
       await runPart(pool, shape, weights, part, inputs, outputs);
-      [inputs, denseInputs] = [outputs, targets];
+      [inputs, denseInputs] = [outputs, process.env.DSF_LOCAL ? outputs : targets];
     }
   }
   return { products: matched, gains };
