@@ -48,3 +48,9 @@ export const methodFlag = z
   .enum(cnnMethodNames)
   .optional()
   .describe('how to compress (default: double-sparse, auto of ONNX models: for each layer the best of several)');
+
+/** Random changes of the images that are trained on. */
+export const augmentationFlagsSchema = z.object({
+  flip: flip.describe('mirror every second image, by chance, left to right'),
+  shift,
+});

@@ -36,7 +36,7 @@ export async function languageTask(
     trained,
     parameters,
     examples: training.windows.length,
-    example: (index) => training.windows[index] as Uint32Array,
+    read: async (indices) => indices.map((index) => training.windows[index] as Uint32Array),
     ...(validation && { validation: validation.windows }),
     predictions: ({ length }) => length - 1,
     lossOf: ({ crossEntropy, divergence }) => (1 - share) * crossEntropy + share * divergence,

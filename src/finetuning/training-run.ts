@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { RunFolder } from '../compression/run-folder.js';
 import { DoubleSparseError } from '../errors.js';
 import { firstNonFinite } from '../linalg/finite.js';
-import { learningRateAt } from '../training/learning-rate.js';
+import { learningRateAt, type Schedule } from '../training/learning-rate.js';
 import type { Parameter } from '../training/parameter.js';
 import type { TrainedValues } from '../training/trained-values.js';
 import type { Sums, TrainingShare } from '../training/training-lane.js';
@@ -19,8 +19,8 @@ export interface TrainingTask<Example, S extends Sums> {
   readonly parameters: readonly Parameter[];
   /** Number of examples to train on. */
   readonly examples: number;
-  /** @param place how many came before it in the whole run. */
-  readonly example: (index: number, place: number) => Example;
+  /** Those of a step, by their indices. @param epoch passes over the data before the first of them. */
+  readonly read: (indices: readonly number[], epoch: number) => Promise<readonly Example[]>;
   readonly validation?: readonly Example[];
   /** Predictions of an example, which losses are means over. */
   readonly predictions: (example: Example) => number;
@@ -30,6 +30,8 @@ export interface TrainingTask<Example, S extends Sums> {
 
 export interface StepResult {
   readonly loss: number;
+  /** Mean losses by name, and what else is counted. */
+  readonly means: Sums;
   /** Norm of the gradient before it is clipped. */
   readonly gradientNorm: number;
 }
@@ -45,7 +47,13 @@ export type FinetuneEvent =
       readonly predictionsPerSecond: number;
       readonly secondsLeft: number;
     } & StepResult)
-  | { readonly kind: 'validation'; readonly step: number; readonly loss: number; readonly best: boolean }
+  | {
+      readonly kind: 'validation';
+      readonly step: number;
+      readonly loss: number;
+      readonly means: Sums;
+      readonly best: boolean;
+    }
   | { readonly kind: 'stopped'; readonly step: number; readonly bestStep: number };
 
 export interface FinetuneResult {
@@ -58,12 +66,16 @@ export interface FinetuneResult {
   readonly seconds: number;
 }
 
+/** Options of {@link TrainingRun}. */
+type RunOptions = Schedule &
+  Pick<FinetuneOptions, 'batch' | 'clip' | 'evaluateEvery' | 'patience' | 'saveEvery' | 'seed'>;
+
 /** The loop over steps, with everything that its checkpoints hold. */
 export class TrainingRun<Example, S extends Sums> {
   readonly #task: TrainingTask<Example, S>;
   readonly #folder: RunFolder;
   readonly #supports: string;
-  readonly #options: FinetuneOptions;
+  readonly #options: RunOptions;
   readonly #onEvent: (event: FinetuneEvent) => void;
   readonly #arrays: StateArrays;
   /** The step of the last checkpoint. */
@@ -73,7 +85,7 @@ export class TrainingRun<Example, S extends Sums> {
   constructor(
     task: TrainingTask<Example, S>,
     folder: RunFolder,
-    options: FinetuneOptions,
+    options: RunOptions,
     onEvent: (event: FinetuneEvent) => void,
   ) {
     this.#task = task;
@@ -95,7 +107,7 @@ export class TrainingRun<Example, S extends Sums> {
   async train(): Promise<FinetuneResult> {
     const begin = performance.now();
     const { steps, batch, patience, seed } = this.#options;
-    const { pool, trained, examples, example, validation } = this.#task;
+    const { pool, trained, examples, read, validation } = this.#task;
     this.#progress = readState(this.#statePath, this.#arrays) ?? this.#progress;
     const resumedAt = this.#progress.step;
     this.#saved = resumedAt;
@@ -107,7 +119,7 @@ export class TrainingRun<Example, S extends Sums> {
     let predictions = 0;
     while (this.#progress.step < steps && !stopped) {
       const step = this.#progress.step + 1;
-      const chosen = order.batch(step).map((index, i) => example(index, (step - 1) * batch + i));
+      const chosen = await read(order.batch(step), Math.floor(((step - 1) * batch) / examples));
       const learningRate = learningRateAt(step, this.#options);
       const result = await this.#step(step, chosen, learningRate);
       predictions += this.#predictions(chosen);
@@ -140,14 +152,15 @@ export class TrainingRun<Example, S extends Sums> {
     const { pool, lossOf } = this.#task;
     const predictions = this.#predictions(examples);
     const { sums, gradientNorm } = await pool.gradient(examples, 1 / predictions);
-    const loss = lossOf(meanOf(sums, predictions));
+    const means = meanOf(sums, predictions);
+    const loss = lossOf(means);
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm))
       throw this.#diverged(step, `the loss is ${loss}, the norm of its gradient ${gradientNorm}`);
     // Behind the step before; only now it is known that its values give a finite loss.
     const { step: done } = this.#progress;
     if (done > this.#saved && done % this.#options.saveEvery === 0) this.#save();
     await pool.update({ step, learningRate, gradientScale: Math.min(1, this.#options.clip / gradientNorm) });
-    return { loss, gradientNorm };
+    return { loss, means, gradientNorm };
   }
 
   /** Takes the loss on the validation data, if there are any, and keeps the values if it is the best. */
@@ -155,13 +168,14 @@ export class TrainingRun<Example, S extends Sums> {
     const { pool, validation, lossOf } = this.#task;
     if (!validation) return;
     const { step, bestLoss, looksSince } = this.#progress;
-    const loss = lossOf(meanOf(await pool.losses(validation), this.#predictions(validation)));
+    const means = meanOf(await pool.losses(validation), this.#predictions(validation));
+    const loss = lossOf(means);
     if (!Number.isFinite(loss)) throw this.#diverged(step, `the loss on the validation data is ${loss}`);
     const best = bestLoss === null || loss < bestLoss;
     if (best) this.#arrays.best.set(this.#arrays.values);
     if (best) this.#progress = { step, bestLoss: loss, bestStep: step, looksSince: 0 };
     else this.#progress = { ...this.#progress, looksSince: looksSince + 1 };
-    this.#onEvent({ kind: 'validation', step, loss, best });
+    this.#onEvent({ kind: 'validation', step, loss, means, best });
   }
 
   #predictions(examples: readonly Example[]): number {

@@ -1,6 +1,7 @@
 import type { Matrix } from '../../linalg/matrix.js';
 import type { Tape, Variable } from '../tape.js';
 import type { OperationContext, Weight } from './context.js';
+import { addRow, addToGradient, sumRows } from './rows.js';
 
 /** A linear layer: weight out x in, bias 1 x out. */
 export interface LinearLayer {
@@ -38,30 +39,13 @@ export function linear(
     }
     if (bias?.parameter) context.addGradient(bias.parameter, sumRows(context, gradient));
     // The residual's gradient is ours from here on: nothing reads it as that of the result again.
-    if (residual) addTo(context, residual, gradient);
+    if (residual) addTo(context, tape, residual, gradient);
   });
   return result;
 }
 
-function addTo({ compute }: OperationContext, variable: Variable, gradient: Matrix): void {
-  if (!variable.gradient) {
-    variable.gradient = gradient;
-    return;
-  }
-  const { data } = variable.gradient;
-  compute.kernels.linearCombination(data, 1, data, 1, gradient.data);
-}
-
-function addRow(target: Matrix, row: Float32Array): void {
-  for (let at = 0; at < target.data.length; ) {
-    for (let j = 0; j < row.length; j++, at++) target.data[at] = (target.data[at] as number) + (row[j] as number);
-  }
-}
-
-function sumRows({ compute }: OperationContext, source: Matrix): Matrix {
-  const sum = compute.matrix(1, source.columns);
-  for (let at = 0; at < source.data.length; ) {
-    for (let j = 0; j < source.columns; j++, at++) sum.data[j]! += source.data[at] as number;
-  }
-  return sum;
+/** Hands a gradient over, or adds it to what is there. */
+function addTo(context: OperationContext, tape: Tape, variable: Variable, gradient: Matrix): void {
+  if (variable.gradient) addToGradient(context, tape, variable, gradient);
+  else variable.gradient = gradient;
 }
