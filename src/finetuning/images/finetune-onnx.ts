@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { imageBatches, selectImages } from '../../calibration/images/image-batches.js';
+import type { Preprocessing } from '../../calibration/images/options.js';
 import { engineOfRun } from '../../compression/run-fingerprint.js';
 import { RunFolder } from '../../compression/run-folder.js';
 import { DoubleSparseError } from '../../errors.js';
