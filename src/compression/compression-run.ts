@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { FactorizationMetrics } from '../factorization/factorization.js';
 import { writeFileAtomically } from '../formats/atomic-file.js';
 import { compressedAlready } from '../formats/container/writer.js';
@@ -9,7 +9,8 @@ import type { BlockWeights } from '../models/llama/weights.js';
 import type { CompressOptions } from './compress-options.js';
 import type { CompressionEvent } from './compression-event.js';
 import { type CompressionPlan, type PlannedUnit, planCompression } from './compression-plan.js';
-import { type BlockStates, matchBlock } from './matching/match-block.js';
+import { checkMatching } from './matching/check-matching.js';
+import { type BlockGains, type BlockStates, matchBlock } from './matching/match-block.js';
 import { matchingBatch } from './matching/matching-batch.js';
 import { type MatrixPool, poolSize } from './matrix-pool.js';
 import { multiplyProduct } from './multiply-product.js';
@@ -41,7 +42,7 @@ export class CompressionRun {
   /**
    * Plans; nothing is touched before {@link open}.
    * @param out folder of the compressed model; the run keeps its state in `out`.run until it is done.
-   * @throws DoubleSparseError of {@link planCompression}
+   * @throws DoubleSparseError of {@link planCompression} and {@link checkMatching}
    */
   constructor(
     resources: RunResources,
@@ -54,6 +55,8 @@ export class CompressionRun {
     this.options = options;
     this.report = report;
     this.plan = planCompression(resources.model, options);
+    const { windows: list, seqLen: positions } = resources.windows;
+    checkMatching(options, { sequences: list.length, positions, hiddenSize: resources.model.config.hiddenSize });
     this.jobs = largestBatch(this.plan, options.sequential);
     const { windows, choice, threads, forwardSize, modelHash } = resources;
     const sizes = [poolSize({ threads, jobs: this.jobs }), forwardSize];
@@ -116,9 +119,10 @@ export class CompressionRun {
     const batch = matchingBatch(windows);
     const pool = this.#resources.matchingPool;
     const install = (unit: PlannedUnit, factors: readonly Matrix[]) => this.#install(unit, factors, weights);
-    const heldOut = Math.max(1, Math.round(windows.windows.length / 6));
+    const heldOut = Math.max(1, Math.round(windows.windows.length / 8));
     const options = { steps, batch, seed, heldOut };
-    const matched = await matchBlock(pool, shape, dense, weights, products, states, install, options);
+    const before = this.#gains(block - 1);
+    const matched = await matchBlock(pool, shape, dense, weights, products, states, install, options, before);
     for (const { unit, factors } of matched.products) {
       const { metrics } = finished.get(unit.name) as FinishedProduct;
       writeProductFile(this.folder.matchedPath(unit.name), unit, { factors, metrics });
@@ -195,6 +199,11 @@ export class CompressionRun {
     compute.engine.setThreads(threads);
     const targets = unit.members.map(({ module }) => weights.linear[module].weight);
     multiplyProduct(factors, targets, compute);
+  }
+
+  #gains(block: number): BlockGains | undefined {
+    const path = this.folder.gainsPath(block);
+    return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as BlockGains) : undefined;
   }
 
   /** The product as it is written to the model. */

@@ -6,6 +6,7 @@ import { blockBytes } from '../models/llama/weights.js';
 import type { CompressOptions } from './compress-options.js';
 import { type CompressionPlan, type PlannedUnit, planCompression } from './compression-plan.js';
 import { hiddenStatesBytes, hiddenStatesLimit, sequencesInMemory } from './hidden-states.js';
+import { checkMatching, statesWhileMatching } from './matching/check-matching.js';
 
 /** What a run would do and need, estimated from headers. */
 export interface DryRun extends CompressionPlan {
@@ -48,6 +49,7 @@ export function dryRun(model: LlamaModel, options: CompressOptions): DryRun {
   const threads = options.threads ?? availableParallelism();
   const grams = linearGroups.reduce((sum, group) => sum + groupInputSize(config, group) ** 2 * 4, 0);
   const shape = { sequences: options.samples, positions: options.seqLen, hiddenSize: config.hiddenSize };
+  checkMatching(options, shape);
   const limit = hiddenStatesLimit(options);
   const kept = sequencesInMemory(shape, limit, Math.min(threads, options.samples));
   return {
@@ -58,7 +60,7 @@ export function dryRun(model: LlamaModel, options: CompressOptions): DryRun {
     denseLinearBytes: 2 * plan.targetedEntries,
     estimatedMemoryBytes:
       baseMemoryBytes +
-      hiddenStatesBytes({ ...shape, sequences: kept }) +
+      hiddenStatesBytes({ ...shape, sequences: kept }) * (options.blockSteps > 0 ? statesWhileMatching : 1) +
       blockBytes(config) +
       threads * (grams + largest),
     hiddenStatesBytes: hiddenStatesBytes(shape),

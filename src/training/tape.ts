@@ -5,6 +5,8 @@ import type { Matrix } from '../linalg/matrix.js';
 export interface Variable {
   readonly value: Matrix;
   gradient?: Matrix;
+  /** Nothing that is trained lies before it: nobody wants its gradient. */
+  readonly constant?: boolean;
 }
 
 /**
@@ -21,8 +23,8 @@ export class Tape {
   }
 
   /** A new value, zeros. */
-  variable(rows: number, columns: number): Variable {
-    return { value: this.compute.matrix(rows, columns) };
+  variable(rows: number, columns: number, constant = false): Variable {
+    return { value: this.compute.matrix(rows, columns), constant };
   }
 
   /** @param backward adds to the gradients of the inputs of the operation. */

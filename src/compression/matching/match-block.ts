@@ -9,7 +9,14 @@ import type { Parameter } from '../../training/parameter.js';
 import { newTrainedValues } from '../../training/trained-values.js';
 import type { PlannedUnit } from '../compression-plan.js';
 import { toStoredPrecision } from '../stored-precision.js';
-import { type MatchingPool, type MatchOptions, matchPart, type PartExamples, type PartGain } from './match-part.js';
+import {
+  firstRate,
+  type MatchingPool,
+  type MatchOptions,
+  matchPart,
+  type PartExamples,
+  type PartGain,
+} from './match-part.js';
 import { type BlockPart, blockParts, type PartExample } from './part-losses.js';
 import { productValues, type UnitFactors } from './product-values.js';
 
@@ -36,6 +43,7 @@ const partOf = (name: LinearName): BlockPart => (name.startsWith('mlp.') ? 'mlp'
  * @param dense the block's dense weights.
  * @param weights the block with its products in place, which are trained in it.
  * @param install puts a rounded product into `weights`.
+ * @param before what the block before it told about learning rates.
  */
 export async function matchBlock(
   pool: MatchingPool,
@@ -45,23 +53,25 @@ export async function matchBlock(
   products: readonly UnitFactors[],
   states: BlockStates,
   install: (unit: PlannedUnit, factors: readonly Matrix[]) => void,
-  options: MatchOptions & { heldOut: number },
+  options: Omit<MatchOptions, 'firstRate'> & { heldOut: number },
+  before: BlockGains | undefined,
 ): Promise<MatchedBlock> {
   const room = (): Matrix[] => states.dense.map(({ rows, columns }) => sharedZeros(rows, columns));
   const matched: UnitFactors[] = [];
   const gains: Partial<Record<BlockPart, PartGain>> = {};
   let inputs = states.compressed;
-  let denseInputs = process.env.DSF_LOCAL ? states.compressed : states.dense;
+  let denseInputs = states.dense;
   for (const part of blockParts) {
     const targets = room();
     await runPart(pool, shape, dense, part, denseInputs, targets);
-    const own = products.filter(({ unit }) => unit.members.some(({ module }) => partOf(module) === part));
-    if (own.length > 0) {
+    const members = products.filter(({ unit }) => unit.members.some(({ module }) => partOf(module) === part));
+    if (members.length > 0) {
       const examples = inputs.map((input, index) => ({ input, target: targets[index] as Matrix }));
-      const { values, parameters, factorsWith } = productValues(own, weights);
+      const { values, parameters, factorsWith } = productValues(members, weights);
       const trained = newTrainedValues(values, [...parameters.values()], pool.lanes, 0);
       await pool.share({ trained, microBatch: 1, part, shape, weights: trainedWeights(weights, parameters) });
-      gains[part] = await matchPart(pool, trained, split(examples, options.heldOut), options);
+      const own = { ...options, firstRate: firstRate(before?.[part]) };
+      gains[part] = await matchPart(pool, trained, split(examples, options.heldOut), own);
       const rounded = factorsWith(trained.values).map(({ unit, factors }) => ({
         unit,
         factors: toStoredPrecision(factors, unit.dtype),
@@ -73,7 +83,7 @@ export async function matchBlock(
     if (part === 'attention') {
       const outputs = room();
       await runPart(pool, shape, weights, part, inputs, outputs);
-      [inputs, denseInputs] = [outputs, process.env.DSF_LOCAL ? outputs : targets];
+      [inputs, denseInputs] = [outputs, targets];
     }
   }
   return { products: matched, gains };

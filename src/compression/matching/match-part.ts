@@ -1,3 +1,4 @@
+import { learningRateAt } from '../../training/learning-rate.js';
 import type { TrainedValues } from '../../training/trained-values.js';
 import { TrainingOrder } from '../../training/training-order.js';
 import type { TrainingPool } from '../../training/training-pool.js';
@@ -16,6 +17,8 @@ export interface MatchOptions {
   /** Examples of a step. */
   readonly batch: number;
   readonly seed: number;
+  /** See {@link firstRate}. */
+  readonly firstRate: number;
 }
 
 /** What matching brought, as mean squared errors of the rows of the output relative to them, on held-out windows. */
@@ -25,16 +28,26 @@ export interface PartGain {
   /** The step whose values were kept; 0 if none was better. */
   readonly bestStep: number;
   readonly steps: number;
-  /** Of the last step, as a part of the root mean square of a factor's values. */
+  /** At the end, before its cosine; as a part of the root mean square of a factor's values. */
   readonly learningRate: number;
 }
 
-/** Learning rates, relative to the root mean square of a factor's values: the first, and where it is not worth going on. */
-const [highestRate, lowestRate] = [Number(process.env.DSF_RATE ?? 0.02), Number(process.env.DSF_RATE ?? 0.02) / 30];
+/** Learning rates, relative to the root mean square of a factor's values: of the first block, and the limits of the first of a block. */
+const [usualRate, smallestFirst, largestFirst] = [6e-3, 2e-3, 1e-2];
+/** Smaller ones are not worth going on. */
+const smallestRate = 2e-4;
 /** Factor of the learning rate when the held-out windows got no better. */
-const shrink = Number(process.env.DSF_SHRINK ?? 0.4);
+const shrink = 0.3;
 /** Looks at the held-out windows in a whole run. */
-const looks = Number(process.env.DSF_LOOKS ?? 6);
+const looks = 4;
+/** Steps in which the rate rises: the first gradients tell little about their sizes. */
+const rising = 2;
+
+/** The rate to begin with: what the same part of the block before it ended with, and a little more. */
+export function firstRate(before: PartGain | undefined): number {
+  if (!before) return usualRate;
+  return Math.min(largestFirst, Math.max(smallestFirst, 1.3 * before.learningRate));
+}
 
 /**
  * Trains the values of a part of a block until it has made all steps or nothing helps any more, and leaves the best
@@ -46,7 +59,7 @@ export async function matchPart(
   pool: MatchingPool,
   trained: TrainedValues,
   { training, heldOut }: PartExamples,
-  { steps, batch, seed }: MatchOptions,
+  { steps, batch, seed, firstRate: first }: MatchOptions,
 ): Promise<PartGain> {
   const heldOutError = async (): Promise<number> => (await pool.losses(heldOut)).error / positionsOf(heldOut);
   const order = new TrainingOrder(training.length, batch, seed);
@@ -54,16 +67,15 @@ export async function matchPart(
   await pool.expand();
   const before = await heldOutError();
   const best = { error: before, step: 0, values: trained.values.slice() };
-  let [rate, step] = [highestRate, 0];
-  while (step < steps && rate >= lowestRate) {
+  let [rate, step] = [first, 0];
+  while (step < steps && rate >= smallestRate) {
     step++;
     const examples = order.batch(step).map((index) => training[index] as PartExample);
     await pool.gradient(examples, 1 / positionsOf(examples));
-    const learningRate = rate * Math.min(1, step / 3) * (0.02 + 0.98 * 0.5 * (1 + Math.cos((Math.PI * step) / steps)));
-    await pool.update({ step, learningRate, gradientScale: 1 });
+    const schedule = { steps, learningRate: rate, warmup: Math.min(1, rising / steps), finalRate: 0.05 };
+    await pool.update({ step, learningRate: learningRateAt(step, schedule), gradientScale: 1 });
     if (step % every !== 0 && step !== steps) continue;
     const error = await heldOutError();
-    if (process.env.DSF_TRACE) console.error(`  step ${step} rate ${learningRate.toPrecision(2)} held out ${error}`);
     if (error < best.error) {
       best.values.set(trained.values);
       Object.assign(best, { error, step });

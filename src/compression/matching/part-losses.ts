@@ -42,7 +42,10 @@ export function partLosses(
   for (const { input, target, output } of examples) {
     compute.scope(() => {
       const tape = new Tape(compute);
-      const x = run[part](context, tape, shape, weights, { value: compute.arena.adopt(input) });
+      const x = run[part](context, tape, shape, weights, {
+        value: compute.arena.adopt(input),
+        constant: true,
+      });
       output?.data.set(x.value.data);
       if (!target) return;
       error += matchingLoss(context, scale === undefined ? undefined : tape, x, target, scale ?? 0);

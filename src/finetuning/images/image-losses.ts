@@ -37,7 +37,7 @@ export function imageLosses(
         ? { logits: runGraph(context, new Tape(compute), teacher, { value: images }).value, weight: teacherWeight }
         : undefined;
     const tape = new Tape(compute);
-    const logits = runGraph(context, tape, graph, { value: images });
+    const logits = runGraph(context, tape, graph, { value: images, constant: true });
     const training = scale !== undefined;
     const options = { labels, scale: scale ?? 0, ...(imitated && { teacher: imitated }) };
     const sums = classificationLoss(context, training ? tape : undefined, logits, options);

@@ -42,7 +42,7 @@ export function convolution(
   }
   tape.record(() => {
     const gradient = tape.gradientOf(result);
-    const toX = tape.gradientOf(x);
+    const toX = x.constant ? undefined : tape.gradientOf(x);
     const { parameter } = weight;
     compute.scope(() => {
       const toWeight = parameter && compute.matrix(out, weight.value.columns);
@@ -53,6 +53,7 @@ export function convolution(
             gatherPatches(shape, x.value, group * channels, channels, patches);
             compute.gemm(ofGroup(gradient, group), patches, rowsOfGroup(toWeight, group), { transposeA: true });
           }
+          if (!toX) return;
           compute.gemm(ofGroup(gradient, group), rowsOfGroup(weight.value, group), patches);
           scatterPatches(shape, patches, group * channels, channels, toX);
         });

@@ -28,7 +28,7 @@ export function linear(
   compute.gemm(x.value, weight.value, result.value, { transposeB: true, beta: residual || bias ? 1 : 0 });
   tape.record(() => {
     const gradient = tape.gradientOf(result);
-    compute.gemm(gradient, weight.value, tape.gradientOf(x), { beta: 1 });
+    if (!x.constant) compute.gemm(gradient, weight.value, tape.gradientOf(x), { beta: 1 });
     const { parameter } = weight;
     if (parameter) {
       compute.scope(() => {
@@ -39,7 +39,7 @@ export function linear(
     }
     if (bias?.parameter) context.addGradient(bias.parameter, sumRows(context, gradient));
     // The residual's gradient is ours from here on: nothing reads it as that of the result again.
-    if (residual) addTo(context, tape, residual, gradient);
+    if (residual && !residual.constant) addTo(context, tape, residual, gradient);
   });
   return result;
 }

@@ -13,8 +13,10 @@ export function rmsNorm(
   epsilon: number,
 ): Variable {
   const { compute } = context;
-  const result = tape.variable(x.value.rows, x.value.columns);
+  const constant = x.constant === true && !parameter;
+  const result = tape.variable(x.value.rows, x.value.columns, constant);
   context.forward.rmsNorm(result.value.data, x.value.data, weight.data, epsilon);
+  if (constant) return result;
   tape.record(() => {
     const toX = tape.gradientOf(x);
     const gradient = tape.gradientOf(result);
