@@ -40,6 +40,29 @@ export interface KernelExports {
   siluMultiplyBackward(gate: number, up: number, gradient: number, n: number): void;
   softmaxBackward(weights: number, gradient: number, rows: number, columns: number, inverseSums: number): void;
   softmax(x: number, rows: number, columns: number, logSums: number): void;
+  movePatches(
+    image: number,
+    patches: number,
+    axes: number,
+    images: number,
+    columns: number,
+    first: number,
+    channels: number,
+    scatter: boolean,
+  ): void;
+  scaleAndShift(target: number, x: number, factors: number, offsets: number, rows: number, columns: number): void;
+  scaleAndShiftBackward(
+    toX: number,
+    gradient: number,
+    x: number,
+    factors: number,
+    toFactors: number,
+    toOffsets: number,
+    rows: number,
+    columns: number,
+  ): void;
+  relu(target: number, x: number, n: number): void;
+  reluBackward(toX: number, gradient: number, result: number, n: number): void;
   multiplyPanels(
     a: number,
     b: number,

@@ -1,8 +1,33 @@
+import type { Matrix } from '../linalg/matrix.js';
+import { eachPlace, imagesOf, type Windows } from './windows.js';
+
 /**
  * Elementwise passes of the backward pass; everything else is matrix products. The plain loops here are the oracle and
  * serve arrays anywhere; SIMD kernels over the arena (wasm-kernels.ts) take their place behind the same interface.
  */
 export interface TrainingKernels {
+  /**
+   * Patches of some channels of images (im2col): positions of the output x (places of the kernel * channels). What lies
+   * outside of the image stays as it is in `patches`.
+   */
+  gatherPatches(windows: Windows, x: Matrix, channels: ChannelRange, patches: Matrix): void;
+  /** Adds patches to the places that they were gathered from. */
+  scatterPatches(windows: Windows, patches: Matrix, channels: ChannelRange, x: Matrix): void;
+  /** target = x factors + offsets, column by column; x is rows x factors.length. */
+  scaleAndShift(target: Float32Array, x: Float32Array, factors: Float32Array, offsets: Float32Array): void;
+  /** For g = dL/d(x factors + offsets): toX += g factors, toFactors += sum over rows of g x, toOffsets += sum of g. */
+  scaleAndShiftBackward(
+    toX: Float32Array,
+    gradient: Float32Array,
+    x: Float32Array,
+    factors: Float32Array,
+    toFactors: Float32Array,
+    toOffsets: Float32Array,
+  ): void;
+  /** target = max(0, x) */
+  relu(target: Float32Array, x: Float32Array): void;
+  /** toX += gradient where the result is positive. */
+  reluBackward(toX: Float32Array, gradient: Float32Array, result: Float32Array): void;
   /**
    * Derivative of y = x s w, s = 1 / sqrt(mean(x^2) + epsilon), row by row, rows weight.length long:
    * toX += s g w - x s^3 mean(g w x); toWeight += sum over rows of g s x, for g = dL/dy.
@@ -29,9 +54,49 @@ export interface TrainingKernels {
   softmax(x: Float32Array, logSums: Float64Array): void;
 }
 
+/** Some of the columns of images. */
+export interface ChannelRange {
+  readonly first: number;
+  readonly count: number;
+}
+
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
 export const plainTrainingKernels: TrainingKernels = {
+  gatherPatches(windows, x, { first, count }, patches) {
+    eachPlace(windows, imagesOf(windows, x), (output, place, input) => {
+      const [to, from] = [output * patches.columns + place * count, input * x.columns + first];
+      for (let c = 0; c < count; c++) patches.data[to + c] = x.data[from + c] as number;
+    });
+  },
+  scatterPatches(windows, patches, { first, count }, x) {
+    eachPlace(windows, imagesOf(windows, x), (output, place, input) => {
+      const [from, to] = [output * patches.columns + place * count, input * x.columns + first];
+      for (let c = 0; c < count; c++) x.data[to + c]! += patches.data[from + c] as number;
+    });
+  },
+  scaleAndShift(target, x, factors, offsets) {
+    for (let at = 0; at < x.length; ) {
+      for (let j = 0; j < factors.length; j++, at++)
+        target[at] = (x[at] as number) * (factors[j] as number) + (offsets[j] as number);
+    }
+  },
+  scaleAndShiftBackward(toX, gradient, x, factors, toFactors, toOffsets) {
+    for (let at = 0; at < x.length; ) {
+      for (let j = 0; j < factors.length; j++, at++) {
+        const g = gradient[at] as number;
+        toX[at]! += g * (factors[j] as number);
+        toFactors[j]! += g * (x[at] as number);
+        toOffsets[j]! += g;
+      }
+    }
+  },
+  relu(target, x) {
+    for (let i = 0; i < x.length; i++) target[i] = Math.max(0, x[i] as number);
+  },
+  reluBackward(toX, gradient, result) {
+    for (let i = 0; i < result.length; i++) if ((result[i] as number) > 0) toX[i]! += gradient[i] as number;
+  },
   rmsNormBackward(x, weight, gradient, toX, toWeight, epsilon) {
     const width = weight.length;
     for (let start = 0; start < x.length; start += width) {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { convolutionAxes } from '../../src/calibration/convolution-geometry.js';
 import { Arena } from '../../src/linalg/arena.js';
 import { plainTrainingKernels } from '../../src/training/kernels.js';
 import { wasmTrainingKernels } from '../../src/training/wasm-kernels.js';
@@ -79,6 +80,60 @@ describe('SIMD kernels equal the plain ones', () => {
       plainTrainingKernels.softmax(plain, plainLogSums);
       expect(x).toBeAllclose(plain, tolerance);
       for (const [row, value] of plainLogSums.entries()) expect(logSums[row]).toBeCloseTo(value, 5);
+    });
+  });
+
+  it.each([
+    ['3 x 3', 3, 1, 1, 1, 5, 0, 5],
+    ['with strides and dilation', 2, 2, 1, 2, 6, 0, 6],
+    ['of some channels', 3, 2, 2, 1, 6, 2, 3],
+  ])('patches %s', (_, kernel, stride, pad, dilation, columns, first, count) => {
+    const twice = (value: number) => [value, value];
+    const geometry = { kernel: twice(kernel), strides: twice(stride), dilations: twice(dilation) };
+    const [height, width] = convolutionAxes({ ...geometry, pads: [pad, pad, 0, pad], autoPad: 'NOTSET' }, [7, 6]);
+    const windows = { height, width };
+    const [rows, size] = [2 * height.output * width.output, kernel * kernel * count];
+    arena.scope(() => {
+      const [image, plainImage] = pair(2 * 42 * columns, 1);
+      const [patches, plainPatches] = pair(rows * size, 2);
+      const x = (data: Float32Array) => ({ rows: 84, columns, data });
+      const p = (data: Float32Array) => ({ rows, columns: size, data });
+      const channels = { first, count };
+      simd.gatherPatches(windows, x(image), channels, p(patches));
+      plainTrainingKernels.gatherPatches(windows, x(plainImage), channels, p(plainPatches));
+      expect(patches).toHaveSameBits(plainPatches);
+      simd.scatterPatches(windows, p(patches), channels, x(image));
+      plainTrainingKernels.scatterPatches(windows, p(plainPatches), channels, x(plainImage));
+      expect(image).toBeAllclose(plainImage, tolerance);
+    });
+  });
+
+  it.each([1, 4, 7])('scaleAndShift of %i columns and its derivative', (columns) => {
+    arena.scope(() => {
+      const pairs = [5 * columns, 5 * columns, 5 * columns, columns, columns, columns].map((size, i) => pair(size, i));
+      const [a, b] = [0, 1].map((side) => pairs.map((each) => each[side])) as [Float32Array[], Float32Array[]];
+      for (const [kernels, [toX, gradient, x, factors, toFactors, toOffsets]] of [
+        [simd, a],
+        [plainTrainingKernels, b],
+      ] as const) {
+        kernels.scaleAndShiftBackward(toX!, gradient!, x!, factors!, toFactors!, toOffsets!);
+        kernels.scaleAndShift(gradient!, x!, factors!, toOffsets!);
+      }
+      for (const [i, value] of a.entries()) expect(value).toBeAllclose(b[i]!, tolerance);
+    });
+  });
+
+  it.each([1, 4, 7])('relu of %i values and its derivative', (length) => {
+    arena.scope(() => {
+      const [x, plainX] = pair(length, 1);
+      const [gradient, plainGradient] = pair(length, 2);
+      const [result, plainResult] = [arena.vector(length), new Float32Array(length)];
+      simd.relu(result, x);
+      plainTrainingKernels.relu(plainResult, plainX);
+      simd.reluBackward(x, gradient, result);
+      plainTrainingKernels.reluBackward(plainX, plainGradient, plainResult);
+      expect(result).toHaveSameBits(plainResult);
+      expect(x).toHaveSameBits(plainX);
     });
   });
 });

@@ -14,7 +14,7 @@ import { batchNormalizationOf } from '../../models/cnn/batch-normalization.js';
 import { type FloatConstant, findConstant } from '../../models/cnn/constants.js';
 import { convolutionGeometry } from '../../models/cnn/geometry.js';
 import { type GraphIndex, indexGraph } from '../../models/cnn/graph-index.js';
-import type { Windows } from '../../training/operations/patches.js';
+import type { Windows } from '../../training/windows.js';
 import type { GraphWeights } from './graph-weights.js';
 import type { GraphStep, TrainedGraph } from './trained-graph.js';
 

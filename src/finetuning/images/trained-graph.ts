@@ -4,10 +4,10 @@ import type { OperationContext } from '../../training/operations/context.js';
 import { type ConvolutionShape, convolution } from '../../training/operations/convolution.js';
 import { flatten } from '../../training/operations/flatten.js';
 import { type LinearLayer, linear } from '../../training/operations/linear.js';
-import type { Windows } from '../../training/operations/patches.js';
 import { averagePooling, maximumPooling } from '../../training/operations/pooling.js';
 import { relu } from '../../training/operations/relu.js';
 import type { Tape, Variable } from '../../training/tape.js';
+import type { Windows } from '../../training/windows.js';
 
 /** An operation of a graph. Values are numbered; those of images have a row a position and a column a channel. */
 export type GraphStep = { readonly input: number; readonly output: number } & (
@@ -53,7 +53,7 @@ function runStep(
     case 'batchNormalization':
       return batchNormalization(context, tape, step.layer, x);
     case 'relu':
-      return relu(tape, x);
+      return relu(context, tape, x);
     case 'add':
       return add(context, tape, x, at(step.other));
     case 'maximumPooling':

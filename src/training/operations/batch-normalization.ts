@@ -1,3 +1,4 @@
+import type { Matrix } from '../../linalg/matrix.js';
 import type { Tape, Variable } from '../tape.js';
 import type { OperationContext, Weight } from './context.js';
 
@@ -20,43 +21,29 @@ export function batchNormalization(
   { scale, shift, mean, variance, epsilon }: BatchNormalizationLayer,
   x: Variable,
 ): Variable {
+  const { compute, backward: kernels } = context;
   const { rows, columns } = x.value;
+  const row = (value: (j: number) => number): Matrix => {
+    const matrix = compute.matrix(1, columns);
+    for (let j = 0; j < columns; j++) matrix.data[j] = value(j);
+    return matrix;
+  };
   const result = tape.variable(rows, columns);
   const inverse = Float64Array.from(variance.value.data, (value) => 1 / Math.sqrt(value + epsilon));
   const [means, scales, shifts] = [mean.value.data, scale.value.data, shift.value.data];
-  const factors = inverse.map((value, j) => value * (scales[j] as number));
-  const offsets = factors.map((value, j) => (shifts[j] as number) - value * (means[j] as number));
-  const [from, to] = [x.value.data, result.value.data];
-  for (let at = 0; at < from.length; ) {
-    for (let j = 0; j < columns; j++, at++)
-      to[at] = (from[at] as number) * (factors[j] as number) + (offsets[j] as number);
-  }
+  const factors = row((j) => (scales[j] as number) * (inverse[j] as number));
+  const offsets = row((j) => (shifts[j] as number) - (factors.data[j] as number) * (means[j] as number));
+  kernels.scaleAndShift(result.value.data, x.value.data, factors.data, offsets.data);
   tape.record(() => {
-    const gradient = tape.gradientOf(result).data;
-    const toX = tape.gradientOf(x).data;
-    const [sums, products] = [new Float64Array(columns), new Float64Array(columns)];
-    for (let at = 0; at < gradient.length; ) {
-      for (let j = 0; j < columns; j++, at++) {
-        const g = gradient[at] as number;
-        toX[at]! += g * (factors[j] as number);
-        sums[j]! += g;
-        products[j]! += g * (from[at] as number);
-      }
-    }
-    const { compute } = context;
-    const row = (value: (j: number) => number) => {
-      const matrix = compute.matrix(1, columns);
-      for (let j = 0; j < columns; j++) matrix.data[j] = value(j);
-      return matrix;
-    };
+    const [gradient, toX] = [tape.gradientOf(result), tape.gradientOf(x)];
     compute.scope(() => {
-      const along = (j: number) => ((products[j] as number) - (sums[j] as number) * (means[j] as number)) * inverse[j]!;
+      const [toFactors, toOffsets] = [row(() => 0), row(() => 0)];
+      const [products, sums] = [toFactors.data, toOffsets.data];
+      kernels.scaleAndShiftBackward(toX.data, gradient.data, x.value.data, factors.data, products, sums);
+      const along = (j: number) =>
+        ((products[j] as number) - (sums[j] as number) * (means[j] as number)) * (inverse[j] as number);
       if (scale.parameter) context.addGradient(scale.parameter, row(along));
-      if (shift.parameter)
-        context.addGradient(
-          shift.parameter,
-          row((j) => sums[j] as number),
-        );
+      if (shift.parameter) context.addGradient(shift.parameter, toOffsets);
     });
   });
   return result;

@@ -1,9 +1,9 @@
 import { blockOf } from '../../linalg/engine.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import type { Tape, Variable } from '../tape.js';
+import { imagesOf, type Windows } from '../windows.js';
 import type { OperationContext } from './context.js';
 import type { LinearLayer } from './linear.js';
-import { gatherPatches, imagesOf, scatterPatches, type Windows } from './patches.js';
 import { addRow, sumRows } from './rows.js';
 
 export interface ConvolutionShape extends Windows {
@@ -23,7 +23,7 @@ export function convolution(
   shape: ConvolutionShape,
   x: Variable,
 ): Variable {
-  const { compute } = context;
+  const { compute, backward: kernels } = context;
   const { height, width, groups } = shape;
   const out = weight.value.rows;
   const [channels, perGroup] = [x.value.columns / groups, out / groups];
@@ -35,7 +35,7 @@ export function convolution(
   for (let group = 0; group < groups; group++) {
     compute.scope(() => {
       const patches = newPatches();
-      gatherPatches(shape, x.value, group * channels, channels, patches);
+      kernels.gatherPatches(shape, x.value, { first: group * channels, count: channels }, patches);
       const options = { transposeB: true, beta: bias ? 1 : 0 };
       compute.gemm(patches, rowsOfGroup(weight.value, group), ofGroup(result.value, group), options);
     });
@@ -50,12 +50,12 @@ export function convolution(
         compute.scope(() => {
           const patches = newPatches();
           if (toWeight) {
-            gatherPatches(shape, x.value, group * channels, channels, patches);
+            kernels.gatherPatches(shape, x.value, { first: group * channels, count: channels }, patches);
             compute.gemm(ofGroup(gradient, group), patches, rowsOfGroup(toWeight, group), { transposeA: true });
           }
           if (!toX) return;
           compute.gemm(ofGroup(gradient, group), rowsOfGroup(weight.value, group), patches);
-          scatterPatches(shape, patches, group * channels, channels, toX);
+          kernels.scatterPatches(shape, patches, { first: group * channels, count: channels }, toX);
         });
       }
       if (parameter && toWeight) context.addGradient(parameter, toWeight);

@@ -1,5 +1,5 @@
 import type { Tape, Variable } from '../tape.js';
-import { eachPlace, imagesOf, type Windows } from './patches.js';
+import { eachPlace, imagesOf, type Windows } from '../windows.js';
 
 /** The largest value of each window, channel by channel; the first of equals has the gradient. */
 export function maximumPooling(tape: Tape, windows: Windows, x: Variable): Variable {

@@ -1,13 +1,10 @@
 import type { Tape, Variable } from '../tape.js';
+import type { OperationContext } from './context.js';
 
 /** y = max(0, x) */
-export function relu(tape: Tape, x: Variable): Variable {
+export function relu({ backward: kernels }: OperationContext, tape: Tape, x: Variable): Variable {
   const result = tape.variable(x.value.rows, x.value.columns);
-  const [from, to] = [x.value.data, result.value.data];
-  for (let i = 0; i < from.length; i++) to[i] = Math.max(0, from[i] as number);
-  tape.record(() => {
-    const [gradient, toX] = [tape.gradientOf(result).data, tape.gradientOf(x).data];
-    for (let i = 0; i < to.length; i++) if ((to[i] as number) > 0) toX[i]! += gradient[i] as number;
-  });
+  kernels.relu(result.value.data, x.value.data);
+  tape.record(() => kernels.reluBackward(tape.gradientOf(x).data, tape.gradientOf(result).data, result.value.data));
   return result;
 }

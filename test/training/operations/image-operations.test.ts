@@ -68,7 +68,7 @@ describe('derivatives agree with finite differences', () => {
   it('ReLU away from its kink, and pooling and flattening', () => {
     const far = images(3, 1);
     const inputs = [{ ...far, data: far.data.map((value) => value + Math.sign(value)) }];
-    checkDerivatives({ inputs, operation: (_, tape, [x]) => relu(tape, x!) });
+    checkDerivatives({ inputs, operation: (context, tape, [x]) => relu(context, tape, x!) });
     // Differences large against the step: the largest value of a window stays the largest.
     const distinct = { ...far, data: far.data.map((_, i) => ((i * 7919) % 120) / 10) };
     checkDerivatives({ inputs: [distinct], operation: (_, tape, [x]) => maximumPooling(tape, windows(3, 2, 1), x!) });

@@ -1,5 +1,5 @@
-import type { Axis } from '../../calibration/convolution-geometry.js';
-import type { Matrix } from '../../linalg/matrix.js';
+import type { Axis } from '../calibration/convolution-geometry.js';
+import type { Matrix } from '../linalg/matrix.js';
 
 /** Images of equal size below each other: rows are positions of an image line by line, columns are channels. */
 export interface Windows {
@@ -28,41 +28,6 @@ export function eachPlace(
       }
     }
   }
-}
-
-/**
- * Patches of some channels, zeros outside of the image.
- * @param patches positions of the output x (places of the kernel * channels), zeros.
- */
-export function gatherPatches(
-  windows: Windows,
-  x: Matrix,
-  firstChannel: number,
-  channels: number,
-  patches: Matrix,
-): void {
-  const { data, columns } = x;
-  eachPlace(windows, imagesOf(windows, x), (output, place, input) => {
-    let to = output * patches.columns + place * channels;
-    let from = input * columns + firstChannel;
-    for (const end = from + channels; from < end; from++, to++) patches.data[to] = data[from] as number;
-  });
-}
-
-/** Adds patches to the places that they were gathered from. */
-export function scatterPatches(
-  windows: Windows,
-  patches: Matrix,
-  firstChannel: number,
-  channels: number,
-  x: Matrix,
-): void {
-  const { data, columns } = x;
-  eachPlace(windows, imagesOf(windows, x), (output, place, input) => {
-    let from = output * patches.columns + place * channels;
-    let to = input * columns + firstChannel;
-    for (const end = from + channels; from < end; from++, to++) data[to]! += patches.data[from] as number;
-  });
 }
 
 /** @param x the input. */
