@@ -79,7 +79,7 @@ export class BlockWalk {
       }
       for (const groups of this.#sequential === 'group' ? linearGroups.map((group) => [group]) : [linearGroups])
         await this.#compressGroups(block, weights, groups, false);
-      if (denseBuffer) await this.#match(block, weights, model.readBlock(block, denseBuffer), more);
+      if (denseBuffer) await this.#match(block, weights, model.readBlock(block, denseBuffer));
       if (!more) continue;
       this.#states.save();
       await this.#advance(block, weights);
@@ -108,17 +108,17 @@ export class BlockWalk {
   }
 
   /** Matches a compressed block, and takes the dense hidden states through it. */
-  async #match(block: number, weights: BlockWeights, dense: BlockWeights, more: boolean): Promise<void> {
-    const denseStates = this.#denseStates as KeptHiddenStates;
+  async #match(block: number, weights: BlockWeights, dense: BlockWeights): Promise<void> {
+    const states = this.#denseStates as KeptHiddenStates;
+    const denseStates = allInMemory(states);
+    const advanceDense = (): Promise<void> => this.#resources.forwardPool.advance(block, dense, states);
     for (const run of this.#runs) {
-      if (run.isMatched(block)) continue;
       this.#status(`block ${block}: matching the dense model`);
-      const states = { dense: allInMemory(denseStates), compressed: allInMemory(this.#states) };
-      await run.match(block, dense, weights, states);
+      const compressed = allInMemory(this.#states);
+      await run.match(block, { dense, weights, compressed, denseStates, advanceDense });
     }
-    if (!more) return;
-    denseStates.save();
-    await this.#advance(block, dense, denseStates);
+    // Behind this block, whose products are stored by now.
+    states.save();
   }
 
   /** @param advance take the hidden states through the block at the same time. */

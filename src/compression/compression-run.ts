@@ -10,7 +10,7 @@ import type { CompressOptions } from './compress-options.js';
 import type { CompressionEvent } from './compression-event.js';
 import { type CompressionPlan, type PlannedUnit, planCompression } from './compression-plan.js';
 import { checkMatching } from './matching/check-matching.js';
-import { type BlockGains, type BlockStates, matchBlock } from './matching/match-block.js';
+import { type BlockGains, type BlockToMatch, matchBlock } from './matching/match-block.js';
 import { matchingBatch } from './matching/matching-batch.js';
 import { type MatrixPool, poolSize } from './matrix-pool.js';
 import { multiplyProduct } from './multiply-product.js';
@@ -105,24 +105,25 @@ export class CompressionRun {
     return this.options.blockSteps === 0 || existsSync(this.folder.gainsPath(block));
   }
 
-  /**
-   * Matches a block whose products are finished, and stores the products anew.
-   * @param dense its dense weights. @param weights the finished products in place of them; the matched ones afterwards.
-   */
-  async match(block: number, dense: BlockWeights, weights: BlockWeights, states: BlockStates): Promise<void> {
-    const { model, windows, rotary } = this.#resources;
+  /** Matches a block whose products are finished and in place, and stores the products anew. */
+  async match(block: number, states: Omit<BlockToMatch, 'shape' | 'products' | 'install' | 'before'>): Promise<void> {
+    const { model, windows, rotary, matchingPool } = this.#resources;
     const { blockSteps: steps, seed } = this.options;
     const units = this.plan.units.filter((unit) => unit.block === block);
     const finished = new Map(units.map((unit) => [unit.name, this.#finished(unit)]));
-    const products = units.map((unit) => ({ unit, factors: (finished.get(unit.name) as FinishedProduct).factors }));
-    const shape = { config: model.config, layer: block, rotary, seqLen: windows.seqLen };
     const batch = matchingBatch(windows);
-    const pool = this.#resources.matchingPool;
-    const install = (unit: PlannedUnit, factors: readonly Matrix[]) => this.#install(unit, factors, weights);
     const heldOut = Math.max(1, Math.round(windows.windows.length / 8));
-    const options = { steps, batch, seed, heldOut };
-    const before = this.#gains(block - 1);
-    const matched = await matchBlock(pool, shape, dense, weights, products, states, install, options, before);
+    const matched = await matchBlock(
+      matchingPool,
+      {
+        ...states,
+        shape: { config: model.config, layer: block, rotary, seqLen: windows.seqLen },
+        products: units.map((unit) => ({ unit, factors: (finished.get(unit.name) as FinishedProduct).factors })),
+        install: (unit, factors) => this.#install(unit, factors, states.weights),
+        before: this.#gains(block - 1),
+      },
+      { steps, batch, seed, heldOut },
+    );
     for (const { unit, factors } of matched.products) {
       const { metrics } = finished.get(unit.name) as FinishedProduct;
       writeProductFile(this.folder.matchedPath(unit.name), unit, { factors, metrics });

@@ -17,13 +17,26 @@ import {
   type PartExamples,
   type PartGain,
 } from './match-part.js';
-import { type BlockPart, blockParts, type PartExample } from './part-losses.js';
+import type { BlockPart, PartExample } from './part-losses.js';
 import { productValues, type UnitFactors } from './product-values.js';
 
-/** Hidden states of all sequences before a block: in the dense model, and behind the compressed prefix. */
-export interface BlockStates {
-  readonly dense: readonly Matrix[];
+/** A compressed block to be matched. */
+export interface BlockToMatch {
+  readonly shape: BlockShape;
+  /** Its dense weights. */
+  readonly dense: BlockWeights;
+  /** The block with its products in place; they are trained in it. */
+  readonly weights: BlockWeights;
+  readonly products: readonly UnitFactors[];
+  /** Puts a product into `weights`. */
+  readonly install: (unit: PlannedUnit, factors: readonly Matrix[]) => void;
+  /** Hidden states of all sequences before the block, behind the compressed prefix. */
   readonly compressed: readonly Matrix[];
+  /** Those of the dense model, and what takes them through the block, in place. */
+  readonly denseStates: readonly Matrix[];
+  readonly advanceDense: () => Promise<void>;
+  /** What matching the block before it brought. */
+  readonly before: BlockGains | undefined;
 }
 
 /** Of the parts that were compressed. */
@@ -40,59 +53,54 @@ const partOf = (name: LinearName): BlockPart => (name.startsWith('mlp.') ? 'mlp'
  * Matches the outputs of a compressed block's attention part, then of its MLP part, to those of the dense model by
  * gradient, supports as they are ("A Free Lunch in LLM Compression", arXiv 2510.14444). Inputs are those behind the
  * compressed prefix, targets the dense model's own residual stream: errors of the prefix are made up for.
- * @param dense the block's dense weights.
- * @param weights the block with its products in place, which are trained in it.
- * @param install puts a rounded product into `weights`.
- * @param before what the block before it told about learning rates.
  */
 export async function matchBlock(
   pool: MatchingPool,
-  shape: BlockShape,
-  dense: BlockWeights,
-  weights: BlockWeights,
-  products: readonly UnitFactors[],
-  states: BlockStates,
-  install: (unit: PlannedUnit, factors: readonly Matrix[]) => void,
+  block: BlockToMatch,
   options: Omit<MatchOptions, 'firstRate'> & { heldOut: number },
-  before: BlockGains | undefined,
 ): Promise<MatchedBlock> {
-  const room = (): Matrix[] => states.dense.map(({ rows, columns }) => sharedZeros(rows, columns));
-  const matched: UnitFactors[] = [];
-  const gains: Partial<Record<BlockPart, PartGain>> = {};
-  let inputs = states.compressed;
-  let denseInputs = states.dense;
-  for (const part of blockParts) {
-    const targets = room();
-    await runPart(pool, shape, dense, part, denseInputs, targets);
-    const members = products.filter(({ unit }) => unit.members.some(({ module }) => partOf(module) === part));
-    if (members.length > 0) {
-      const examples = inputs.map((input, index) => ({ input, target: targets[index] as Matrix }));
-      const { values, parameters, factorsWith } = productValues(members, weights);
-      const trained = newTrainedValues(values, [...parameters.values()], pool.lanes, 0);
-      await pool.share({ trained, microBatch: 1, part, shape, weights: trainedWeights(weights, parameters) });
-      const own = { ...options, firstRate: firstRate(before?.[part]) };
-      gains[part] = await matchPart(pool, trained, split(examples, options.heldOut), own);
-      const rounded = factorsWith(trained.values).map(({ unit, factors }) => ({
-        unit,
-        factors: toStoredPrecision(factors, unit.dtype),
-      }));
-      for (const { unit, factors } of rounded) install(unit, factors);
-      matched.push(...rounded);
-    }
-    // The MLP part's inputs.
-    if (part === 'attention') {
-      const outputs = room();
-      await runPart(pool, shape, weights, part, inputs, outputs);
-      [inputs, denseInputs] = [outputs, targets];
-    }
-  }
-  return { products: matched, gains };
+  const { dense, weights, compressed, denseStates } = block;
+  const room = denseStates.map(({ rows, columns }) => sharedZeros(rows, columns));
+  await runPart(pool, block, dense, 'attention', denseStates, room);
+  const attention = await matchProducts(pool, block, 'attention', compressed, room, options);
+  // The targets' memory becomes that of the MLP part's inputs.
+  await runPart(pool, block, weights, 'attention', compressed, room);
+  await block.advanceDense();
+  const mlp = await matchProducts(pool, block, 'mlp', room, denseStates, options);
+  return {
+    products: [...attention.products, ...mlp.products],
+    gains: { ...(attention.gain && { attention: attention.gain }), ...(mlp.gain && { mlp: mlp.gain }) },
+  };
+}
+
+/** Trains the products of a part, rounds them, and puts them in place. */
+async function matchProducts(
+  pool: MatchingPool,
+  { shape, weights, products, install, before }: BlockToMatch,
+  part: BlockPart,
+  inputs: readonly Matrix[],
+  targets: readonly Matrix[],
+  options: Omit<MatchOptions, 'firstRate'> & { heldOut: number },
+): Promise<{ products: readonly UnitFactors[]; gain?: PartGain }> {
+  const own = products.filter(({ unit }) => unit.members.some(({ module }) => partOf(module) === part));
+  if (own.length === 0) return { products: [] };
+  const examples = inputs.map((input, index) => ({ input, target: targets[index] as Matrix }));
+  const { values, parameters, factorsWith } = productValues(own, weights);
+  const trained = newTrainedValues(values, [...parameters.values()], pool.lanes, 0);
+  await pool.share({ trained, microBatch: 1, part, shape, weights: trainedWeights(weights, parameters) });
+  const settings = { ...options, firstRate: firstRate(before?.[part]) };
+  const gain = await matchPart(pool, trained, split(examples, options.heldOut), settings);
+  const rounded = factorsWith(trained.values).map(
+    ({ unit, factors }): UnitFactors => ({ unit, factors: toStoredPrecision(factors, unit.dtype) }),
+  );
+  for (const { unit, factors } of rounded) install(unit, factors);
+  return { products: rounded, gain };
 }
 
 /** Outputs of a part. */
 async function runPart(
   pool: MatchingPool,
-  shape: BlockShape,
+  { shape }: BlockToMatch,
   weights: BlockWeights,
   part: BlockPart,
   inputs: readonly Matrix[],

@@ -6,8 +6,7 @@ import { Tape } from '../../training/tape.js';
 import type { TrainingShare } from '../../training/training-lane.js';
 
 /** The two parts of a block: each adds to the residual stream. */
-export const blockParts = ['attention', 'mlp'] as const;
-export type BlockPart = (typeof blockParts)[number];
+export type BlockPart = 'attention' | 'mlp';
 
 /** A part of a block as it is trained, in shared memory. */
 export interface PartShare extends TrainingShare {
