@@ -12,7 +12,7 @@ import { perplexity } from '../evaluation/perplexity.js';
 import { chooseEngine } from '../linalg/engines/select.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
-import { compressionSummary, dryRunTable, productLine } from '../report/compression-report.js';
+import { compressionSummary, dryRunTable, matchedLine, productLine } from '../report/compression-report.js';
 import { parseOptions } from './flags.js';
 import { cappedSeqLen, noticeEngine, noticeShared, noticeWindows } from './notices.js';
 import { commandLine, printResult, say, showStatus } from './terminal.js';
@@ -99,7 +99,7 @@ function progressTo(event: CompressionEvent): void {
   if (event.kind === 'status') showStatus(event.text);
   else if (event.kind === 'resumed')
     say(`going on with an interrupted run: ${event.finished} of ${event.total} matrices are finished`);
-  else say(productLine(event));
+  else say(event.kind === 'matched' ? matchedLine(event) : productLine(event));
 }
 
 /** Bytes of all weight files of a folder. */

@@ -8,6 +8,7 @@ import { addCompressCommand } from './compress.js';
 import { addDoctorCommand } from './doctor.js';
 import { addEvalCommand } from './eval.js';
 import { addExportCommand } from './export.js';
+import { addFinetuneCommand } from './finetune.js';
 import { addGenerateCommand } from './generate.js';
 import { addInspectCommand } from './inspect.js';
 import { addLayersCommand } from './layers.js';
@@ -35,6 +36,7 @@ const program = new Command('dsf')
   .showHelpAfterError('(dsf --help lists commands, dsf COMMAND --help their options)');
 addCompressCommand(program);
 addCompareCommand(program);
+addFinetuneCommand(program);
 addEvalCommand(program);
 addGenerateCommand(program);
 addInspectCommand(program);

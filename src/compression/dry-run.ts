@@ -7,6 +7,7 @@ import type { CompressOptions } from './compress-options.js';
 import { type CompressionPlan, type PlannedUnit, planCompression } from './compression-plan.js';
 import { checkOutput } from './compression-run.js';
 import { hiddenStatesBytes, hiddenStatesLimit, sequencesInMemory } from './hidden-states.js';
+import { checkMatching, statesWhileMatching } from './matching/check-matching.js';
 
 /** What a run would do and need, estimated from headers. */
 export interface DryRun extends CompressionPlan {
@@ -54,6 +55,7 @@ export function dryRun(model: LlamaModel, out: string, options: CompressOptions)
   const threads = options.threads ?? availableParallelism();
   const grams = linearGroups.reduce((sum, group) => sum + groupInputSize(config, group) ** 2 * 4, 0);
   const shape = { sequences: options.samples, positions: options.seqLen, hiddenSize: config.hiddenSize };
+  checkMatching(options, shape);
   const limit = hiddenStatesLimit(options);
   const kept = sequencesInMemory(shape, limit, Math.min(threads, options.samples));
   return {
@@ -64,7 +66,7 @@ export function dryRun(model: LlamaModel, out: string, options: CompressOptions)
     denseLinearBytes: 2 * plan.targetedEntries,
     estimatedMemoryBytes:
       baseMemoryBytes +
-      hiddenStatesBytes({ ...shape, sequences: kept }) +
+      hiddenStatesBytes({ ...shape, sequences: kept }) * (options.blockSteps > 0 ? statesWhileMatching : 1) +
       blockBytes(config) +
       threads * (grams + largest),
     hiddenStatesBytes: hiddenStatesBytes(shape),

@@ -40,7 +40,7 @@ export function fingerprintOf(
   choice: EngineChoice,
   parallelism: readonly number[],
 ): Fingerprint {
-  const { sparsity, effort, seed, sequential } = options;
+  const { sparsity, effort, seed, sequential, blockSteps } = options;
   return {
     version: runVersion,
     model,
@@ -50,6 +50,7 @@ export function fingerprintOf(
     effort,
     seed,
     sequential,
+    ...(blockSteps > 0 && { blockSteps }),
     weights: createHash('sha256').update(JSON.stringify(plan.units)).digest('hex'),
     engine: choice.name,
     engineDescription: createChosenEngine(choice).description,

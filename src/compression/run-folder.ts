@@ -74,6 +74,20 @@ export class RunFolder {
     return join(this.path, `${name}.safetensors`);
   }
 
+  /** Where the product of this name is kept after its block was matched. */
+  matchedPath(name: string): string {
+    return join(this.path, `${name}.matched.safetensors`);
+  }
+
+  /** Says that all products of a block are matched, and what that brought. */
+  gainsPath(block: number): string {
+    return join(this.path, `block-${block}.matched.json`);
+  }
+
+  get denseHiddenStatesPath(): string {
+    return join(this.path, 'dense-hidden-states.safetensors');
+  }
+
   get hiddenStatesPath(): string {
     return join(this.path, 'hidden-states.safetensors');
   }

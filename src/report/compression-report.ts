@@ -32,6 +32,15 @@ export function productLine({
   ].join('  ');
 }
 
+/** One line for a matched block: how far its parts are from the dense model's on held-out windows, before and after. */
+export function matchedLine({ block, gains }: Extract<CompressionEvent, { kind: 'matched' }>): string {
+  const parts = Object.entries(gains).map(
+    ([part, { before, after, bestStep, steps }]) =>
+      `${part} ${formatError(before)} -> ${formatError(after)} (step ${bestStep} of ${steps})`,
+  );
+  return `block ${block} matched: ${parts.join(', ')}`;
+}
+
 function shapeOf({ members }: PlannedUnit): string {
   return `${members.map(({ rows }) => rows).join('+')}x${members[0]?.columns}`;
 }
