@@ -176,7 +176,7 @@ describe('dsf compare', () => {
     expect(weights(join(keep, 'double-sparse-0.9-tuned'))).toEqual(weights(out));
     expect(dsf(...args(...finetune)).stdout).toBe(broken.stdout);
     expect(dsf(...args('--finetune', '61', '--finetune-batch', '2')).stderr).toMatch(
-      /dense-tuned.json is a result of other/,
+      /-tuned\.json is a result of other settings: finetuning was/,
     );
   });
 
