@@ -5,10 +5,8 @@
 const layers = [
   'cli',
   'report',
-  'comparison',
   'finetuning',
   'compression',
-  'training',
   'evaluation',
   'runtime',
   'models',

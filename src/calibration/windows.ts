@@ -123,10 +123,7 @@ function tooShort(tokens: number, length: number, samples: number): DoubleSparse
     `the text has ${tokens} tokens, too few for ${samples} different windows of ${length}`,
     {
       data: { tokens, needed: length + samples - 1, seqLen: length, samples },
-      hint:
-        samples > 1
-          ? 'take a longer text, fewer --samples, or a smaller --seq-len'
-          : 'take a longer text, or a smaller --seq-len',
+      hint: 'take a longer text, or a smaller --seq-len',
     },
   );
 }

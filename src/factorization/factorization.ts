@@ -1,8 +1,7 @@
 import type { Compute } from '../linalg/compute.js';
 import type { Matrix } from '../linalg/matrix.js';
 
-/** `search` takes some fifty times as long as `max`: for small layers, as those of convolutional networks. */
-export const efforts = ['fast', 'default', 'max', 'search'] as const;
+export const efforts = ['fast', 'default', 'max'] as const;
 export type Effort = (typeof efforts)[number];
 
 /** Options that every method takes. */

@@ -1,5 +1,4 @@
-import { maskStride } from '../formats/container/mask-stride.js';
-import type { PackedFactor } from '../formats/container/packed-factor.js';
+import { maskStride, type PackedFactor } from '../formats/container/packed-factor.js';
 import { indexFactor } from './indexed-factor.js';
 import { populations } from './lane-orders.js';
 import type { RuntimeMemory } from './runtime-memory.js';
