@@ -1,5 +1,8 @@
 import { DoubleSparseError } from '../errors.js';
 
+/** What threads say that waited for the one that failed. */
+export const anotherFailed = 'another thread has failed';
+
 /** Words of shared memory that a barrier takes. */
 export const barrierWords = 4;
 const [arrived, generation, sleepers, broken] = [0, 1, 2, 3];
@@ -35,7 +38,7 @@ export class Barrier {
       Atomics.wait(words, generation, now);
       Atomics.sub(words, sleepers, 1);
     }
-    if (Atomics.load(words, broken) !== 0) throw new DoubleSparseError('worker-failed', 'another thread has failed');
+    if (Atomics.load(words, broken) !== 0) throw new DoubleSparseError('worker-failed', anotherFailed);
   }
 
   /** Lets every thread that waits, or will wait, fail: this one cannot arrive any more. */

@@ -1,5 +1,5 @@
-import type { PackedFactor } from '../formats/container/packed-factor.js';
-import { populations } from './lane-orders.js';
+import { maskStride, type PackedFactor } from '../formats/container/packed-factor.js';
+import { countBits } from './lane-orders.js';
 
 /** The most columns that 16-bit numbers count. */
 export const maximumIndexedColumns = 65_536;
@@ -13,11 +13,10 @@ export interface IndexedFactor {
 
 /** A packed factor of 16-bit values with column numbers in place of the bitmask. */
 export function indexFactor({ rows, columns, bitmask, values }: PackedFactor): IndexedFactor {
-  const stride = Math.ceil(columns / 8);
+  const stride = maskStride(columns);
   const starts = new Uint32Array(rows + 1);
-  for (let row = 0, at = 0; row < rows; row++) {
-    let bits = 0;
-    for (const end = at + stride; at < end; at++) bits += populations[bitmask[at] as number] as number;
+  for (let row = 0; row < rows; row++) {
+    const bits = countBits(bitmask, row * stride, (row + 1) * stride);
     starts[row + 1] = (starts[row] as number) + Math.ceil(bits / 4);
   }
   const length = 4 * (starts[rows] as number);

@@ -28,6 +28,13 @@ function write(target: Uint8Array, masks: number, columns: readonly number[]): v
   }
 }
 
+/** Bits that are set in bytes `from` to before `end` of a bitmask. */
+export function countBits(bitmask: Uint8Array, from: number, end: number): number {
+  let bits = 0;
+  for (let at = from; at < end; at++) bits += populations[bitmask[at] as number] as number;
+  return bits;
+}
+
 /** Bits that are set in each byte. */
-export const populations = new Uint8Array(256);
+const populations = new Uint8Array(256);
 for (let byte = 1; byte < 256; byte++) populations[byte] = (populations[byte >> 1] as number) + (byte & 1);

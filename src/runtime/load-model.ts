@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { DoubleSparseError } from '../errors.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
+import { bytesPerFloat } from '../formats/dtype.js';
 import { elementCount } from '../linalg/element-count.js';
 import type { EngineName } from '../linalg/engine.js';
 import { chooseEngine } from '../linalg/engines/select.js';
@@ -14,6 +15,7 @@ import type { Representation, RepresentationPlan } from './representation.js';
 import { maximumMemoryBytes, RuntimeMemory } from './runtime-memory.js';
 import { ThreadedTokenModel } from './threaded-token-model.js';
 import type { TokenModel } from './token-model.js';
+import { keptType } from './weight-source.js';
 import { WorkerTeam } from './worker-team.js';
 
 /** Positions of the cache unless asked for otherwise, where the model has more. */
@@ -107,8 +109,8 @@ function positive(name: string, value: number): number {
 function requireRoom({ config, checkpoint }: LlamaModel, capacity: number, chunk: number): void {
   let bytes = 0;
   for (const { shape, dtype, bytes: stored } of checkpoint.tensors.values()) {
-    const isKept = dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
-    bytes += isKept ? stored : 2 * elementCount(shape);
+    const type = keptType(dtype);
+    bytes += type === dtype ? stored : bytesPerFloat(type) * elementCount(shape);
   }
   for (let layer = 0; layer < config.layers; layer++) {
     bytes += 8 * config.keyValueHeads * config.headSize * cacheSlots(config, layer, capacity, chunk);

@@ -1,6 +1,6 @@
 import { maskStride, type PackedFactor } from '../formats/container/packed-factor.js';
 import { indexFactor } from './indexed-factor.js';
-import { populations } from './lane-orders.js';
+import { countBits } from './lane-orders.js';
 import type { RuntimeMemory } from './runtime-memory.js';
 import type { BitmaskMatrix, IndexedMatrix } from './stored-matrix.js';
 
@@ -27,9 +27,9 @@ export function countRowStarts(memory: RuntimeMemory, { rows, columns, mask, sta
   const bytes = memory.bytes(mask, rows * stride);
   const target = memory.words(starts, rows);
   let total = 0;
-  for (let row = 0, at = 0; row < rows; row++) {
+  for (let row = 0; row < rows; row++) {
     target[row] = total;
-    for (const end = at + stride; at < end; at++) total += populations[bytes[at] as number] as number;
+    total += countBits(bytes, row * stride, (row + 1) * stride);
   }
   return total;
 }

@@ -8,8 +8,10 @@ import type { Matrix } from '../linalg/matrix.js';
 import type { RuntimeMemory } from './runtime-memory.js';
 import type { DenseMatrix } from './stored-matrix.js';
 
+const largestHalf = 65_504;
+
 /** The type in which a dense tensor is kept: its own; fp16 for a quantised one, fp32 for fp64. */
-function keptType(dtype: string): WritableFloatType {
+export function keptType(dtype: string): WritableFloatType {
   if (dtype === 'BF16' || dtype === 'F32') return dtype;
   return dtype === 'F64' ? 'F32' : 'F16';
 }
@@ -41,8 +43,7 @@ export function placeEncoded(
   name: string,
 ): DenseMatrix {
   if (firstNonFinite(data) >= 0) throw nonFinite(name);
-  const limit = type === 'F16' ? 65_504 : Number.POSITIVE_INFINITY;
-  const fits = limit === Number.POSITIVE_INFINITY || data.every((value) => Math.abs(value) <= limit);
+  const fits = type !== 'F16' || data.every((value) => Math.abs(value) <= largestHalf);
   const used = fits ? type : 'F32';
   const bytes = data.length * bytesPerFloat(used);
   const values = memory.allocate(bytes);

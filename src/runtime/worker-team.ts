@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { DoubleSparseError, receivedError } from '../errors.js';
 import { workerFile } from '../worker-file.js';
+import { anotherFailed } from './barrier.js';
 import type { RuntimeAnswer, RuntimeJob, RuntimeWorkerData } from './worker.js';
 
 /** The threads of a runtime. They sleep between jobs, and do not keep the process alive then. */
@@ -22,7 +23,7 @@ export class WorkerTeam {
     const answers = await Promise.all(this.#workers.map((worker) => ask(worker, job)));
     const errors = answers.flatMap((answer) => ('error' in answer ? [answer.error] : []));
     // Threads that waited for the one that failed say so alone.
-    const cause = errors.find(({ message }) => message !== 'another thread has failed') ?? errors[0];
+    const cause = errors.find(({ message }) => message !== anotherFailed) ?? errors[0];
     if (cause) throw receivedError(cause);
   }
 
