@@ -1,5 +1,6 @@
 import { DoubleSparseError } from '../errors.js';
 import type { Compute } from '../linalg/compute.js';
+import { elementCount } from '../linalg/element-count.js';
 import { type Matrix, rowsOf, zeros } from '../linalg/matrix.js';
 import { drawDistinct, Random } from '../linalg/random.js';
 import { type ConvolutionGeometry, convolutionAxes } from './convolution-geometry.js';
@@ -22,6 +23,8 @@ export interface PatchGramOptions {
   maximumPositions?: number;
   /** Of that draw (default 0). */
   seed?: number;
+  /** Channels of the wanted outputs, all groups together (default 0: none are gathered). */
+  targetChannels?: number;
 }
 
 /**
@@ -32,6 +35,7 @@ export class PatchGram {
   readonly #options: PatchGramOptions;
   readonly #groups: readonly InputGram[];
   readonly #patches: Matrix;
+  readonly #targets: Matrix;
   readonly #random: Random;
 
   /** @throws DoubleSparseError `shape-mismatch` when the groups do not divide the channels */
@@ -43,17 +47,20 @@ export class PatchGram {
       });
     }
     const inputs = geometry.kernel.reduce((product, size) => product * size, channels / groups);
+    const outputs = (options.targetChannels ?? 0) / groups;
     this.#options = options;
-    this.#groups = Array.from({ length: groups }, () => new InputGram(compute, inputs));
+    this.#groups = Array.from({ length: groups }, () => new InputGram(compute, inputs, outputs));
     this.#patches = zeros(Math.max(1, Math.floor(chunkLength / inputs)), inputs);
+    this.#targets = zeros(this.#patches.rows, outputs);
     this.#random = new Random(options.seed ?? 0);
   }
 
   /**
    * Adds a batch: N x C x H x W, or N x C x L of a 1-D convolution.
+   * @param target wanted outputs of the convolution, where they are gathered.
    * @throws DoubleSparseError `shape-mismatch`, `non-finite-value`
    */
-  add(input: Tensor): void {
+  add(input: Tensor, target?: Tensor): void {
     const { layer, channels, geometry, maximumPositions = Number.POSITIVE_INFINITY } = this.#options;
     const [images, inputChannels, ...sizes] = input.dims as [number, number];
     if (inputChannels !== channels || sizes.length !== geometry.kernel.length) {
@@ -66,6 +73,7 @@ export class PatchGram {
     checkFinite(input, layer);
     const axes = convolutionAxes(geometry, sizes);
     const count = axes[0].output * axes[1].output;
+    if (target) this.#checkTarget(target, images, count);
     const all = Uint32Array.from({ length: count }, (_, position) => position);
     const positions = Array.from({ length: images }, () =>
       count > maximumPositions ? Uint32Array.from(drawDistinct(count, maximumPositions, this.#random)).sort() : all,
@@ -75,9 +83,10 @@ export class PatchGram {
     for (const [group, gram] of this.#groups.entries()) {
       let filled = 0;
       const flush = (): void => {
-        gram.addRows(rowsOf(this.#patches, 0, filled));
+        gram.addRows(rowsOf(this.#patches, 0, filled), target && rowsOf(this.#targets, 0, filled));
         filled = 0;
       };
+      const { columns: outputs } = this.#targets;
       for (const [image, wanted] of positions.entries()) {
         const offset = (image * channels + group * perGroup) * plane;
         for (let from = 0; from < wanted.length; ) {
@@ -88,6 +97,10 @@ export class PatchGram {
             part,
             rowsOf(this.#patches, filled, part.length),
           );
+          if (target) {
+            const first = (image * this.#groups.length + group) * outputs;
+            copyPositions(target.data, first * count, count, part, rowsOf(this.#targets, filled, part.length));
+          }
           from += part.length;
           filled += part.length;
           if (filled === this.#patches.rows) flush();
@@ -97,8 +110,31 @@ export class PatchGram {
     }
   }
 
+  #checkTarget({ dims }: Tensor, images: number, positions: number): void {
+    const { layer, targetChannels = 0 } = this.#options;
+    const [count, channels, ...sizes] = dims;
+    if (count === images && channels === targetChannels && elementCount(sizes) === positions) return;
+    throw new DoubleSparseError(
+      'shape-mismatch',
+      `${layer} makes ${images} x ${targetChannels} x ${positions} positions, wanted outputs are [${dims}]`,
+      { data: { layer, targetChannels, positions, dims } },
+    );
+  }
+
   /** Of each group; the last call. @throws DoubleSparseError `option-out-of-range` when nothing was added */
   finish(): InputStatistics[] {
     return this.#groups.map((group) => group.finish());
   }
+}
+
+/** rows[i][c] = plane c at positions[i]; `count` values a plane, the first one at `offset`. */
+function copyPositions(
+  planes: Float32Array,
+  offset: number,
+  count: number,
+  positions: ArrayLike<number>,
+  { columns, data }: Matrix,
+): void {
+  for (let i = 0, at = 0; i < positions.length; i++)
+    for (let c = 0; c < columns; c++) data[at++] = planes[offset + c * count + (positions[i] as number)] as number;
 }

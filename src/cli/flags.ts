@@ -1,7 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
+import { DoubleSparseError } from '../errors.js';
 
-const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+/** `seqLen` as it is written in a flag: `seq-len`. */
+export const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** The schema under defaults and optionals. */
 function core(schema: z.ZodType): z.ZodType {
@@ -21,8 +23,36 @@ function parserOf(schema: z.ZodType): (text: string) => unknown {
   return (text) => text;
 }
 
-/** Adds one flag for each option of a schema: `seqLen` becomes `--seq-len`. Values are checked by the schema. */
-export function addFlags(command: Command, schema: z.ZodObject): void {
+/**
+ * Options from flags that are there for several kinds of models.
+ * @throws DoubleSparseError `option-out-of-range` naming a flag whose value this kind does not have
+ */
+export function parseOptions<T>(schema: z.ZodType<T>, flags: unknown): T {
+  const result = schema.safeParse(flags);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const option = String(issue?.path[0] ?? '');
+  throw new DoubleSparseError('option-out-of-range', `--${kebab(option)}: ${issue?.message}`, {
+    data: { option },
+    hint: 'dsf COMMAND --help tells which values belong to which models',
+  });
+}
+
+/** Names of the flags of a schema, as in the command's options. */
+export function flagNames(schema: z.ZodObject): string[] {
+  return Object.keys(schema.shape);
+}
+
+/** Names of the options that were given, whatever their values. */
+export function givenFlags(command: Command): string[] {
+  return Object.keys(command.opts()).filter((name) => command.getOptionValueSource(name) === 'cli');
+}
+
+/**
+ * Adds one flag for each option of a schema: `seqLen` becomes `--seq-len`. Values are checked by the schema.
+ * @param group heading in the help (default: that of all options).
+ */
+export function addFlags(command: Command, schema: z.ZodObject, group?: string): void {
   for (const [name, field] of Object.entries(schema.shape as Record<string, z.ZodType>)) {
     const inner = core(field);
     const value =
@@ -34,15 +64,21 @@ export function addFlags(command: Command, schema: z.ZodObject): void {
       option.argParser((text) => {
         const result = field.safeParse(parse(text));
         if (result.success) return result.data;
-        throw new InvalidArgumentError(result.error.issues.map((issue) => issue.message).join('; '));
+        throw new InvalidArgumentError(result.error.issues.map(explained).join('; '));
       });
     }
     if (field instanceof z.ZodDefault) {
       const fallback: unknown = field.parse(undefined);
       option.default(fallback, Array.isArray(fallback) ? fallback.join(',') : String(fallback));
     }
+    if (group !== undefined) option.helpGroup(group);
     command.addOption(option);
   }
+}
+
+/** What was wrong with a value, for whoever typed it. */
+function explained({ code, message, ...rest }: z.core.$ZodIssue): string {
+  return code === 'invalid_type' && 'expected' in rest ? `A ${rest.expected} is expected.` : message;
 }
 
 function valueName(schema: z.ZodType): string {

@@ -1,7 +1,9 @@
 import { Piscina } from 'piscina';
 import { postedError, receivedError } from '../errors.js';
+import type { Factorization } from '../factorization/factorization.js';
 import type { EngineChoice } from '../linalg/engines/select.js';
 import { workerFile } from '../worker-file.js';
+import type { LayerJob } from './cnn/layer-job.js';
 import type { MatrixJob, MemberResult } from './matrix-job.js';
 import type { WorkerAnswer } from './matrix-worker.js';
 
@@ -28,7 +30,7 @@ export function poolSize({ threads, jobs }: Omit<MatrixPoolOptions, 'choice'>): 
 export class MatrixPool {
   readonly workers: number;
   readonly blasThreads: number;
-  readonly #pool: Piscina<MatrixJob, WorkerAnswer>;
+  readonly #pool: Piscina;
 
   constructor({ choice, ...options }: MatrixPoolOptions) {
     const { workers, blasThreads } = poolSize(options);
@@ -45,13 +47,24 @@ export class MatrixPool {
   /**
    * @throws DoubleSparseError of the job, or `worker-failed` if its thread died.
    */
-  async run(job: MatrixJob): Promise<MemberResult[]> {
-    const answer = await this.#pool.run(job).catch((cause: unknown) => ({ error: postedError(cause) }));
-    if ('results' in answer) return answer.results;
-    throw receivedError(answer.error);
+  run(job: MatrixJob): Promise<MemberResult[]> {
+    return this.#run(job, 'default');
+  }
+
+  /** The same for a layer at several budgets. */
+  runLayer(job: LayerJob): Promise<Factorization[]> {
+    return this.#run(job, 'layer');
   }
 
   async close(): Promise<void> {
     await this.#pool.destroy();
+  }
+
+  async #run<Results>(job: MatrixJob | LayerJob, name: string): Promise<Results> {
+    const answer: WorkerAnswer<Results> = await this.#pool
+      .run(job, { name })
+      .catch((cause: unknown) => ({ error: postedError(cause) }));
+    if ('results' in answer) return answer.results;
+    throw receivedError(answer.error);
   }
 }

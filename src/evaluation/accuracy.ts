@@ -13,9 +13,6 @@ export interface Accuracy {
   /** The part whose class is among the five largest outputs; undefined with five classes or fewer. */
   readonly top5: number | undefined;
   readonly top5StandardError: number | undefined;
-  /** Wall seconds, decoding of the images included, and those inside the model. */
-  readonly seconds: number;
-  readonly modelSeconds: number;
 }
 
 /** A batch of images, and where each is in the list of labels. */
@@ -38,12 +35,9 @@ export async function accuracy(
   run: (images: Tensor) => Promise<Tensor> | Tensor,
   onProgress?: (images: number) => void,
 ): Promise<Accuracy> {
-  const start = performance.now();
-  let [images, top1, top5, modelMilliseconds, classes] = [0, 0, 0, 0, 0];
+  let [images, top1, top5, classes] = [0, 0, 0, 0];
   for await (const batch of batches) {
-    const before = performance.now();
     const outputs = await run(batch.images);
-    modelMilliseconds += performance.now() - before;
     classes = checkOutputs(outputs, batch.indices.length);
     for (const [i, index] of batch.indices.entries()) {
       const rank = rankOf(outputs.data.subarray(i * classes, (i + 1) * classes), labels[index], index);
@@ -64,8 +58,6 @@ export async function accuracy(
     standardError: standardError(top1 / images),
     top5: more ? top5 / images : undefined,
     top5StandardError: more ? standardError(top5 / images) : undefined,
-    seconds: (performance.now() - start) / 1000,
-    modelSeconds: modelMilliseconds / 1000,
   };
 }
 

@@ -1,4 +1,7 @@
-/** Lays rows out in columns: the first left-aligned, the others right-aligned, two spaces between. */
+/**
+ * Lays rows out in columns: the first left-aligned, the others right-aligned (but not one whose heading begins with a
+ * space, for text), two spaces between.
+ */
 export function renderTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [header, ...rows];
   const widths = header.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
@@ -6,7 +9,9 @@ export function renderTable(header: readonly string[], rows: readonly (readonly 
     .map((row) =>
       widths
         .map((width, column) =>
-          column === 0 ? (row[column] ?? '').padEnd(width) : (row[column] ?? '').padStart(width),
+          column === 0 || header[column]?.startsWith(' ')
+            ? (row[column] ?? '').padEnd(width)
+            : (row[column] ?? '').padStart(width),
         )
         .join('  ')
         .trimEnd(),

@@ -4,6 +4,9 @@ import { workerFile } from '../worker-file.js';
 import { anotherFailed } from './barrier.js';
 import type { RuntimeAnswer, RuntimeJob, RuntimeWorkerData } from './worker.js';
 
+/** A thread allocates no more than some objects a call: small young generations keep tens of megabytes from being touched. */
+const resourceLimits = { maxYoungGenerationSizeMb: 1 };
+
 /** The threads of a runtime. They sleep between jobs, and do not keep the process alive then. */
 export class WorkerTeam {
   readonly #workers: readonly Worker[];
@@ -12,7 +15,7 @@ export class WorkerTeam {
     const file = workerFile('runtime/worker.js');
     this.#workers = Array.from({ length: threads }, (_, thread) => {
       const workerData: RuntimeWorkerData = { ...data, thread, threads };
-      const worker = new Worker(file, { workerData });
+      const worker = new Worker(file, { workerData, resourceLimits });
       worker.unref();
       return worker;
     });

@@ -36,6 +36,7 @@ export type OnnxParts = Omit<OnnxModel, 'edited' | 'withOutputs' | 'readFloats' 
 export interface OnnxEdit {
   readonly nodes?: readonly OnnxNode[];
   readonly initializers?: ReadonlyMap<string, OnnxInitializer>;
+  readonly outputs?: readonly TensorInfo[];
   /** Names of tensors that are no longer there: their descriptions go too. */
   readonly removed?: ReadonlySet<string>;
 }
@@ -82,13 +83,14 @@ export class OnnxModel {
   }
 
   /** The model with parts exchanged. Both read external data through the same files, which either may close. */
-  edited({ nodes, initializers, removed = new Set() }: OnnxEdit): OnnxModel {
+  edited({ nodes, initializers, outputs, removed = new Set() }: OnnxEdit): OnnxModel {
     const kept = (infos: readonly TensorInfo[]) => infos.filter(({ message }) => !removed.has(message.name));
     return new OnnxModel({
       ...this,
       nodes: nodes ?? this.nodes,
       initializers: initializers ?? this.initializers,
       inputs: kept(this.inputs),
+      outputs: outputs ?? this.outputs,
       valueInfo: kept(this.valueInfo),
     });
   }

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { parseOnnx } from '../../../src/formats/onnx/reader.js';
 import { floatTensor } from '../../../src/formats/onnx/tensor.js';
 import { serializeOnnx } from '../../../src/formats/onnx/writer.js';
@@ -7,6 +7,7 @@ import { findBatchNormalizations } from '../../../src/models/cnn/batch-normaliza
 import { readBias } from '../../../src/models/cnn/bias.js';
 import { findLayers } from '../../../src/models/cnn/find-layers.js';
 import { rewriteModel } from '../../../src/models/cnn/rewrite.js';
+import { findStoredLayers } from '../../../src/models/cnn/stored-layers.js';
 import { readLayerWeight } from '../../../src/models/cnn/weight-layout.js';
 import { onlyTypedErrors, withBoundedMemory } from '../../formats/expect-error.js';
 import { mutationsOf } from '../../formats/mutations.js';
@@ -55,6 +56,34 @@ function rewriteAll(bytes: Uint8Array): void {
 }
 
 test('the model that is damaged below is valid', () => rewriteAll(valid));
+
+/** A packed weight and what unpacks it. */
+const packed = (() => {
+  const weight = Float32Array.from({ length: 30 * 50 }, (_, i) => (i % 3 === 0 ? i + 1 : 0));
+  const model = parseOnnx(
+    buildModel({
+      nodes: [{ opType: 'MatMul', name: 'm', input: ['x', 'w'], output: ['y'] }],
+      initializers: [floatTensor('w', 'F32', [30, 50], weight)],
+      inputs: { x: [1, 30] },
+      outputs: ['y'],
+    }),
+    'hostile.onnx',
+  );
+  const [layer] = findLayers(model).layers;
+  const layers = new Map([[layer!, { weight: { kind: 'dense', weight: readLayerWeight(model, layer!) } as const }]]);
+  return serializeOnnx(rewriteModel(model, { layers }).model);
+})();
+
+test('damaged packed weights: only typed errors, and little memory', { timeout: 60_000 }, () => {
+  const inspect = (bytes: Uint8Array) => findStoredLayers(parseOnnx(bytes, 'hostile.onnx')).layers;
+  expect(inspect(packed)).toMatchObject([{ name: 'm', parts: [{ format: 'packed', nonzeros: 500 }] }]);
+  withBoundedMemory(() => {
+    fc.assert(
+      fc.property(mutationsOf(packed), (damaged) => onlyTypedErrors(() => inspect(damaged))),
+      { numRuns: 3000 },
+    );
+  });
+});
 
 test('damaged anyhow, there are only typed errors and little memory is taken', { timeout: 60_000 }, () => {
   withBoundedMemory(() => {

@@ -1,0 +1,45 @@
+import type { Command } from 'commander';
+import { type CnnComparisonEvent, cnnCompareOptionsSchema, compareOnnx } from '../comparison/compare-onnx.js';
+import { DoubleSparseError } from '../errors.js';
+import { openOnnx } from '../formats/onnx/reader.js';
+import { cnnComparisonTable, cnnRowLine, denseLine } from '../report/onnx-comparison.js';
+import { cnnLayerLine } from '../report/onnx-compression.js';
+import type { CompareFlags } from './compare-language.js';
+import { openCalibrationImages } from './compress-onnx.js';
+import { parseOptions } from './flags.js';
+import { type ImageFlags, openLabelledImages, preprocessingOf } from './image-flags.js';
+import { noticeEngine } from './notices.js';
+import { printResult, say, showStatus } from './terminal.js';
+
+/** `dsf compare` of an ONNX model. */
+export async function compareOnnxModels(
+  path: string,
+  flags: CompareFlags & ImageFlags,
+  command: Command,
+): Promise<void> {
+  const { calibration, images, keep, json = false } = flags;
+  const options = parseOptions(cnnCompareOptionsSchema, flags);
+  const preprocessing = preprocessingOf(command);
+  if (images === undefined) {
+    throw new DoubleSparseError('option-out-of-range', 'ONNX models are compared on images', {
+      data: { option: 'images' },
+      hint: 'give --images, and --labels for accuracies; without labels outputs are compared with those of the dense model',
+    });
+  }
+  const model = openOnnx(path);
+  const source = openCalibrationImages(calibration, flags);
+  const { source: test, labels } = openLabelledImages({ ...flags, images }, flags.labels !== undefined);
+  noticeEngine(options.engine);
+  process.once('SIGINT', () => process.exit(130));
+  const evaluation = { source: test, labels, batchSize: flags.batchSize };
+  const result = await compareOnnx(model, { source, preprocessing }, evaluation, options, keep, progressTo);
+  printResult(json ? JSON.stringify(result) : cnnComparisonTable(result));
+  for (const each of [source, test, model]) each.close();
+}
+
+function progressTo(event: CnnComparisonEvent): void {
+  if (event.kind === 'dense') say(denseLine(event.row));
+  else if (event.kind === 'row') say(cnnRowLine(event.row));
+  else if (event.event.kind === 'layer')
+    showStatus(`${event.method} at ${event.sparsity}: ${cnnLayerLine(event.event)}`);
+}

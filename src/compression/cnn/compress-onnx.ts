@@ -1,0 +1,252 @@
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { ImageModel } from '../../calibration/image-model.js';
+import type { SkippedImage } from '../../calibration/images/image-batches.js';
+import { DoubleSparseError } from '../../errors.js';
+import { OutputParity, type Parity } from '../../evaluation/parity.js';
+import type { OnnxModel } from '../../formats/onnx/model.js';
+import { parseOnnx } from '../../formats/onnx/reader.js';
+import { serializeOnnx, writeOnnx } from '../../formats/onnx/writer.js';
+import { chooseEngine, createChosenEngine } from '../../linalg/engines/select.js';
+import type { KeptLayer } from '../../models/cnn/layer.js';
+import { type LayerStoredWeight, rewriteModel } from '../../models/cnn/rewrite.js';
+import { type CnnCalibration, CnnResources } from './cnn-resources.js';
+import { type CnnEvent, type CnnLayerResult, compressLayers, LevelDatabase } from './cnn-run.js';
+import { type ModelCosts, modelCosts } from './model-costs.js';
+import type { CnnCompressOptions } from './options.js';
+import type { PlannedLayer } from './planned-layer.js';
+import { type CompressedLayer, rewritingOf } from './replacement.js';
+import { productOf } from './solve-layer.js';
+
+/** Calibration images on which outputs are compared. */
+const comparedImages = 64;
+/** Most that outputs of the written model may differ from those of the products they were made from, as a part of the largest. */
+const verificationTolerance = 1e-3;
+/** The same for models that compute in half precision. */
+const halfTolerance = 3e-2;
+
+export interface OnnxCompressionResult {
+  readonly layers: readonly CnnLayerResult[];
+  readonly kept: readonly KeptLayer[];
+  readonly weights: readonly LayerStoredWeight[];
+  /** Weights of the compressed layers, and what is left of them. */
+  readonly entries: number;
+  readonly nonzeros: number;
+  /** Multiply-adds for one image: of all layers that were compressed and of those kept, where they can be told. */
+  readonly denseMultiplyAdds: number;
+  readonly multiplyAdds: number;
+  /** Of the model files. */
+  readonly denseBytes: number;
+  readonly bytes: number;
+  readonly images: number;
+  readonly skipped: readonly SkippedImage[];
+  /** Outputs next to those of the source on calibration images, by name. */
+  readonly parity: Readonly<Record<string, Parity>>;
+  readonly engine: string;
+  readonly seconds: number;
+  readonly peakMemoryBytes: number;
+}
+
+/** A model being compressed, or several times: what is common to all runs over it. */
+export class OnnxCompressor {
+  readonly resources: CnnResources;
+  readonly costs: ModelCosts;
+  readonly #database: LevelDatabase;
+
+  private constructor(resources: CnnResources, costs: ModelCosts) {
+    this.resources = resources;
+    this.costs = costs;
+    this.#database = new LevelDatabase(resources);
+  }
+
+  /**
+   * Plans, and runs the model once: whatever forbids to compress it is found now.
+   * @throws DoubleSparseError of {@link ImageModel}, {@link CnnResources} and {@link modelCosts}
+   */
+  static async open(
+    model: OnnxModel,
+    calibration: CnnCalibration,
+    options: Omit<CnnCompressOptions, 'method' | 'sparsity'>,
+  ): Promise<OnnxCompressor> {
+    const threads = options.threads ?? availableParallelism();
+    const { layout } = calibration.preprocessing;
+    const opened = await ImageModel.open(model, { layout, threads });
+    await opened.close();
+    const choice = chooseEngine(options.engine);
+    const resources = new CnnResources(model, opened, calibration, options, { choice, threads });
+    try {
+      return new OnnxCompressor(
+        resources,
+        await modelCosts(model, resources.plan, resources.images, resources.gathering),
+      );
+    } catch (error) {
+      await resources.close();
+      throw error;
+    }
+  }
+
+  /**
+   * One method at one sparsity.
+   * @returns the new model, and the layers that it has compressed.
+   */
+  async compress(options: CnnCompressOptions, report: (event: CnnEvent) => void): Promise<CompressedModel> {
+    const { resources, costs } = this;
+    const { model } = resources;
+    const { unitCosts } = costs;
+    const counted = options.cost === 'nonzeros' ? new Map([...unitCosts.keys()].map((each) => [each, 1])) : unitCosts;
+    const [start, shared] = [performance.now(), resources.sharedSeconds + this.#database.secondsOf(options.method)];
+    const { compressed, results } = await compressLayers(resources, this.#database, counted, options, report);
+    const { format } = options;
+    const rewritten = rewriteModel(model, rewritingOf(model, compressed), { format });
+    return { ...rewritten, compressed, layers: results, seconds: shared + (performance.now() - start) / 1000 };
+  }
+
+  /** Multiply-adds for one image with these layers compressed. */
+  multiplyAdds(results: readonly CnnLayerResult[]): number {
+    const { plan } = this.resources;
+    const unit = (planned: PlannedLayer): number => this.costs.unitCosts.get(planned) ?? 0;
+    return plan.layers.reduce((sum, each, i) => sum + results[i].nonzeros * unit(each), this.costs.kept);
+  }
+
+  close(): Promise<void> {
+    return this.resources.close();
+  }
+}
+
+export interface CompressedModel {
+  readonly model: OnnxModel;
+  readonly weights: readonly LayerStoredWeight[];
+  readonly compressed: readonly CompressedLayer[];
+  readonly layers: readonly CnnLayerResult[];
+  /** What an earlier run computed for this one too is counted. */
+  readonly seconds: number;
+}
+
+/**
+ * Compresses the convolutions and matrix products of an ONNX model, layer by layer, and writes it. The file appears when
+ * the bytes have been loaded by onnxruntime and make the outputs that they should.
+ * @param calibration images, and what is done to them before the model gets them.
+ * @param out path of the new file.
+ * @throws DoubleSparseError `file-exists`, `verification-failed`; those of planning, calibrating, factorising, writing
+ */
+export async function compressOnnx(
+  model: OnnxModel,
+  calibration: CnnCalibration,
+  out: string,
+  options: CnnCompressOptions,
+  report: (event: CnnEvent) => void = () => {},
+): Promise<OnnxCompressionResult> {
+  const start = performance.now();
+  refuseExisting(model, out, options.force);
+  const compressor = await OnnxCompressor.open(model, calibration, options);
+  const { resources } = compressor;
+  try {
+    const result = await compressor.compress(options, report);
+    report({ kind: 'status', text: 'verifying and writing' });
+    const parity = await verifyModel(resources, result, out);
+    const bytes = writeOnnx(result.model, out);
+    verifyFile(result.model, out);
+    const { plan, images } = resources;
+    const { layers, weights } = result;
+    return {
+      layers,
+      weights,
+      kept: plan.kept,
+      entries: plan.entries,
+      nonzeros: layers.reduce((sum, { nonzeros }) => sum + nonzeros, 0),
+      denseMultiplyAdds: compressor.costs.layers + compressor.costs.kept,
+      multiplyAdds: compressor.multiplyAdds(layers),
+      denseBytes: serializeOnnx(model).byteLength,
+      bytes,
+      images: images.count - images.skipped.length,
+      skipped: images.skipped,
+      parity,
+      engine: createChosenEngine(chooseEngine(options.engine)).description,
+      seconds: (performance.now() - start) / 1000,
+      peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+    };
+  } finally {
+    await compressor.close();
+  }
+}
+
+/**
+ * Loads the new model with onnxruntime and compares its outputs with those of the products that it was made from.
+ * @returns its parity with the source, by output.
+ * @throws DoubleSparseError `verification-failed`
+ */
+export async function verifyModel(
+  { model, images, gathering, compute }: CnnResources,
+  { model: written, compressed }: CompressedModel,
+  path: string,
+): Promise<Record<string, Parity>> {
+  const products = compressed.map(({ planned, factors, offsets }) => {
+    return { planned, factors: [productOf({ factors }, planned.layer.groups, compute)], offsets };
+  });
+  const expectedModel = rewriteModel(model, rewritingOf(model, products), { format: 'plain' }).model;
+  const opened: ImageModel[] = [];
+  try {
+    for (const each of [model, expectedModel, written]) opened.push(await ImageModel.open(each, gathering));
+    const [source, expected, actual] = opened;
+    const toSource = new Map<string, OutputParity>();
+    const toExpected = new Map<string, OutputParity>();
+    for await (const batch of images.batches(comparedImages)) {
+      const [dense, wanted, made] = [await source.run(batch), await expected.run(batch), await actual.run(batch)];
+      for (const [name, output] of Object.entries(made)) {
+        for (const [parities, other] of [
+          [toSource, dense[name]],
+          [toExpected, wanted[name]],
+        ] as const) {
+          const parity = parities.get(name) ?? new OutputParity();
+          parities.set(name, parity);
+          parity.add(other, output);
+        }
+      }
+    }
+    const halves = compressed.some(({ planned }) => planned.layer.weight.type !== 'F32');
+    for (const [name, parity] of toExpected)
+      check(name, parity.finish(), halves ? halfTolerance : verificationTolerance, path);
+    return Object.fromEntries([...toSource].map(([name, parity]) => [name, parity.finish()]));
+  } finally {
+    for (const each of opened) await each.close();
+  }
+}
+
+function check(name: string, { maximumRelative }: Parity, tolerance: number, path: string): void {
+  if (maximumRelative <= tolerance) return;
+  throw new DoubleSparseError(
+    'verification-failed',
+    `${path} was not written: its output ${name} would differ by ${maximumRelative.toPrecision(3)} from what its factors make, ${tolerance} is allowed`,
+    { data: { path, output: name, difference: maximumRelative, limit: tolerance }, hint: 'try --format plain' },
+  );
+}
+
+/** What lies on the disk is what was verified. @throws DoubleSparseError `verification-failed` */
+function verifyFile(model: OnnxModel, out: string): void {
+  const bytes = serializeOnnx(model);
+  if (existsSync(`${out}.data`)) return;
+  if (Buffer.compare(readFileSync(out), bytes) === 0) {
+    parseOnnx(bytes, out);
+    return;
+  }
+  rmSync(out, { force: true });
+  throw new DoubleSparseError('verification-failed', `${out} was read back with other bytes than were written`, {
+    data: { path: out },
+    hint: 'is the disk failing? Write to another one',
+  });
+}
+
+function refuseExisting({ path }: OnnxModel, out: string, force: boolean): void {
+  if (resolve(path) === resolve(out)) {
+    throw new DoubleSparseError('file-exists', `${out} is the source model itself`, {
+      data: { path: out },
+      hint: 'give another name with --out',
+    });
+  }
+  if (force || !existsSync(out)) return;
+  throw new DoubleSparseError('file-exists', `${out} exists`, {
+    data: { path: out },
+    hint: 'give another name with --out, or add --force to replace it',
+  });
+}

@@ -1,0 +1,116 @@
+import { DoubleSparseError } from '../../errors.js';
+import type { OnnxModel } from '../../formats/onnx/model.js';
+import { type Matrix, rowsOf, zeros } from '../../linalg/matrix.js';
+import { findLayers } from '../../models/cnn/find-layers.js';
+import { indexGraph } from '../../models/cnn/graph-index.js';
+import type { CnnLayer, KeptLayer } from '../../models/cnn/layer.js';
+import { type LayerOutput, layerOutput } from '../../models/cnn/layer-output.js';
+import { readLayerWeight } from '../../models/cnn/weight-layout.js';
+import { namePattern } from '../name-pattern.js';
+
+/** A layer that will be compressed, as the linear map from its inputs to what is not linear any more. */
+export interface PlannedLayer {
+  readonly layer: CnnLayer;
+  readonly outputs: readonly LayerOutput[];
+  /** diag(gain) W, rows x columns: errors of its outputs count as they reach the next layers. */
+  readonly weight: Matrix;
+  /** May the constant that is added to the outputs be chosen, in every use? */
+  readonly centered: boolean;
+  readonly entries: number;
+}
+
+export interface CnnPlan {
+  /** In the order of execution. */
+  readonly layers: readonly PlannedLayer[];
+  readonly kept: readonly KeptLayer[];
+  /** Weights of the layers that are compressed. */
+  readonly entries: number;
+}
+
+export interface CnnPlanOptions {
+  readonly include: readonly string[];
+  readonly exclude: readonly string[];
+}
+
+/**
+ * Decides for each layer of a model whether it is compressed.
+ * @throws DoubleSparseError `file-unsupported` for a model without any, `option-out-of-range` when include and exclude
+ *   leave nothing or a pattern matches nothing, `non-finite-value` naming the layer; those of {@link findLayers}
+ */
+export function planCnn(model: OnnxModel, { include, exclude }: CnnPlanOptions): CnnPlan {
+  const { layers: found, kept } = findLayers(model);
+  if (found.length === 0) throw nothingFound(model, kept);
+  refuseIdlePatterns([...include, ...exclude], found);
+  const [included, excluded] = [include.map(namePattern), exclude.map(namePattern)];
+  const takes = ({ name }: CnnLayer): boolean =>
+    included.some((test) => test(name)) && !excluded.some((test) => test(name));
+  const index = indexGraph(model);
+  const layers = found.filter(takes).map((layer): PlannedLayer => {
+    const alone = layer.uses.length === 1;
+    const outputs = layer.uses.map((use) => layerOutput(model, index, layer, use, alone));
+    const weight = readLayerWeight(model, layer);
+    return {
+      layer,
+      outputs,
+      weight: scaledRows(weight, (outputs[0] as LayerOutput).gain),
+      centered: outputs.every(({ offsetIsFree }) => offsetIsFree),
+      entries: layer.rows * layer.columns,
+    };
+  });
+  if (layers.length === 0) {
+    throw new DoubleSparseError('option-out-of-range', 'include and exclude leave no layer to compress', {
+      data: { include, exclude },
+      hint: 'dsf inspect MODEL lists the names',
+    });
+  }
+  const left = found.filter((layer) => !takes(layer));
+  return {
+    layers,
+    kept: [...kept, ...left.map(keptByChoice)],
+    entries: layers.reduce((sum, { entries }) => sum + entries, 0),
+  };
+}
+
+/** diag(factors) W. */
+export function scaledRows({ rows, columns, data }: Matrix, factors: ArrayLike<number>): Matrix {
+  const result = zeros(rows, columns);
+  for (let i = 0, at = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++, at++) result.data[at] = (factors[i] as number) * (data[at] as number);
+  return result;
+}
+
+/** The rows of a stacked matrix that belong to a group. */
+export function groupRows(matrix: Matrix, groups: number, group: number): Matrix {
+  const count = matrix.rows / groups;
+  return rowsOf(matrix, group * count, count);
+}
+
+function keptByChoice({ name, kind, rows, columns, uses }: CnnLayer): KeptLayer {
+  const opType = { conv: 'Conv', matmul: 'MatMul', gemm: 'Gemm' }[kind];
+  const output = uses[0]?.output ?? '';
+  return { name, opType, output, channels: rows, parameters: rows * columns, reason: 'not included' };
+}
+
+function nothingFound(model: OnnxModel, kept: readonly KeptLayer[]): DoubleSparseError {
+  const reasons = kept.slice(0, 3).map(({ name, reason }) => `${name}: ${reason}`);
+  const because = reasons.length > 0 ? ` (${reasons.join('; ')})` : '';
+  return new DoubleSparseError(
+    'file-unsupported',
+    `${model.path} has no convolution or matrix product to compress${because}`,
+    {
+      data: { path: model.path, kept: kept.length },
+      hint: 'convolutions and matrix products with constant float weights are compressed',
+    },
+  );
+}
+
+/** A pattern without any match is a slip of the pen: what it was meant for would be treated otherwise, unnoticed. */
+function refuseIdlePatterns(patterns: readonly string[], layers: readonly CnnLayer[]): void {
+  for (const pattern of patterns) {
+    if (pattern === '*' || layers.some(({ name }) => namePattern(pattern)(name))) continue;
+    throw new DoubleSparseError('option-out-of-range', `the pattern ${pattern} matches no layer`, {
+      data: { pattern, layers: layers.slice(0, 20).map(({ name }) => name) },
+      hint: 'dsf inspect MODEL lists the names; * stands for any characters',
+    });
+  }
+}

@@ -1,0 +1,87 @@
+import type { CnnComparison, CnnComparisonRow } from '../comparison/compare-onnx.js';
+import type { ImageEvaluation } from '../evaluation/evaluate-images.js';
+import { formatCount } from './onnx-compression.js';
+import { formatBytes, formatError, formatSeconds, renderTable } from './table.js';
+
+/** The table of a comparison, dense first: accuracy where there are labels, and outputs next to the dense ones. */
+export function cnnComparisonTable({ dense, rows, peakMemoryBytes }: CnnComparison): string {
+  const top1 = dense.evaluation.accuracy?.top1;
+  const header = [
+    'sparsity',
+    'method',
+    ...(top1 === undefined ? [] : ['top-1', '±', 'lost']),
+    'cosine',
+    'mean error',
+    'largest',
+  ];
+  const accuracyCells = ({ accuracy }: ImageEvaluation): string[] => {
+    if (top1 === undefined || accuracy === undefined) return [];
+    return [
+      (100 * accuracy.top1).toFixed(2),
+      (100 * accuracy.standardError).toFixed(2),
+      (100 * (top1 - accuracy.top1)).toFixed(2),
+    ];
+  };
+  const part = (value: number, whole: number): string => `${((100 * value) / whole).toFixed(1)} %`;
+  const table = renderTable(
+    [...header, 'file', 'of dense', 'multiply-adds', 'of dense', 'seconds', 'layers'],
+    [
+      [
+        '0',
+        'dense',
+        ...accuracyCells(dense.evaluation),
+        '',
+        '',
+        '',
+        formatBytes(dense.bytes),
+        '100 %',
+        formatCount(dense.multiplyAdds),
+        '100 %',
+        '',
+        '',
+      ],
+      ...rows.map((row) => [
+        String(row.sparsity),
+        row.method,
+        ...accuracyCells(row.evaluation),
+        ...parityCells(row.evaluation),
+        formatBytes(row.bytes),
+        part(row.bytes, dense.bytes),
+        formatCount(row.multiplyAdds),
+        part(row.multiplyAdds, dense.multiplyAdds),
+        formatSeconds(row.seconds),
+        layersText(row),
+      ]),
+    ],
+  );
+  return `${table}\n\npeak memory, all rows together: ${formatBytes(peakMemoryBytes)}`;
+}
+
+/** Of the worst output. */
+function parityCells({ parity = {} }: ImageEvaluation): string[] {
+  const all = Object.values(parity);
+  const worst = (values: number[]): string => formatError(Math.max(...values));
+  const cosine = Math.min(...all.map((each) => each.cosine));
+  return [
+    cosine.toFixed(5),
+    worst(all.map((each) => each.meanRelative)),
+    worst(all.map((each) => each.maximumRelative)),
+  ];
+}
+
+const layersText = ({ layers }: CnnComparisonRow): string =>
+  Object.entries(layers)
+    .map(([method, count]) => `${count} ${method}`)
+    .join(', ');
+
+export function denseLine({ evaluation, bytes }: CnnComparison['dense']): string {
+  return `dense: ${accuracyText(evaluation)}${formatBytes(bytes)}`;
+}
+
+export function cnnRowLine({ method, sparsity, evaluation, bytes, seconds }: CnnComparisonRow): string {
+  const [cosine] = parityCells(evaluation);
+  return `${method} at ${sparsity}: ${accuracyText(evaluation)}cosine ${cosine}, ${formatBytes(bytes)}, ${formatSeconds(seconds)}`;
+}
+
+const accuracyText = ({ accuracy }: ImageEvaluation): string =>
+  accuracy ? `top-1 ${(100 * accuracy.top1).toFixed(2)} %, ` : '';

@@ -1,0 +1,65 @@
+import type { CnnEvent, CnnLayerResult } from '../compression/cnn/cnn-run.js';
+import type { OnnxCompressionResult } from '../compression/cnn/compress-onnx.js';
+import type { CnnCompressOptions } from '../compression/cnn/options.js';
+import type { CnnPlan } from '../compression/cnn/planned-layer.js';
+import type { KeptLayer } from '../models/cnn/layer.js';
+import { parityTable } from './image-evaluation.js';
+import { formatBytes, formatError, formatSeconds, renderTable } from './table.js';
+
+const percent = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`;
+
+/** One line for a finished layer. */
+export function cnnLayerLine({ done, total, layer, seconds }: Extract<CnnEvent, { kind: 'layer' }>): string {
+  const { name, method, nonzeros, relativeError, reason } = layer;
+  return [
+    `[${String(done).padStart(String(total).length)}/${total}] ${name} ${shapeOf(layer)}`,
+    ...(method === undefined
+      ? [`kept: ${reason}`]
+      : [method, `nnz ${percent(nonzeros, layer.rows * layer.columns)}`, `error ${formatError(relativeError)}`]),
+    formatSeconds(seconds),
+  ].join('  ');
+}
+
+const shapeOf = ({ rows, columns, groups }: Pick<CnnLayerResult, 'rows' | 'columns' | 'groups'>): string =>
+  `${rows}x${columns}${groups > 1 ? ` in ${groups} groups` : ''}`;
+
+/** Totals of a run, for people. */
+export function cnnSummary(result: OnnxCompressionResult, out: string): string {
+  const { layers, kept, entries, nonzeros, multiplyAdds, denseMultiplyAdds, bytes, denseBytes } = result;
+  const methods = new Map<string, number>();
+  for (const { method } of layers) if (method) methods.set(method, (methods.get(method) ?? 0) + 1);
+  const dense = layers.filter(({ method }) => method === undefined);
+  const plain = result.weights.filter(({ reason }) => reason !== undefined);
+  return [
+    '',
+    `${out}: ${formatBytes(denseBytes)} -> ${formatBytes(bytes)} (${percent(bytes, denseBytes)})`,
+    `layers: ${[...methods].map(([method, count]) => `${count} ${method}`).join(', ') || 'none compressed'}`,
+    `nonzeros: ${nonzeros} of ${entries} weights (${percent(nonzeros, entries)})`,
+    `multiply-adds an image: ${formatCount(denseMultiplyAdds)} -> ${formatCount(multiplyAdds)} (${percent(multiplyAdds, denseMultiplyAdds)})`,
+    ...dense.map(({ name, reason }) => `kept dense: ${name}: ${reason}`),
+    ...keptLines(kept),
+    ...plain.map(({ name, reason }) => `stored with its zeros: ${name}: ${reason}`),
+    'verified: loaded by onnxruntime, outputs equal to those of the factors',
+    'outputs next to those of the source, on calibration images:',
+    parityTable(result.parity),
+    `${formatSeconds(result.seconds)}, ${result.images} calibration images, ${result.engine}; peak memory ${formatBytes(result.peakMemoryBytes)}`,
+  ].join('\n');
+}
+
+const keptLines = (kept: readonly KeptLayer[]): string[] =>
+  kept.map(({ name, opType, reason }) => `kept: ${name} (${opType}): ${reason}`);
+
+export function formatCount(value: number): string {
+  if (value < 1e6) return `${(value / 1e3).toFixed(1)} k`;
+  return value < 1e9 ? `${(value / 1e6).toFixed(1)} M` : `${(value / 1e9).toFixed(2)} G`;
+}
+
+export function cnnDryRunTable({ layers, kept, entries }: CnnPlan, { method, sparsity }: CnnCompressOptions): string {
+  const rows = layers.map(({ layer, entries: own }) => [layer.name, shapeOf(layer), method, String(own)]);
+  const left = kept.map(({ name, parameters, reason }) => [name, '', 'kept', String(parameters), reason]);
+  return [
+    renderTable(['layer', 'shape', 'method', 'weights', ''], [...rows, ...left]),
+    '',
+    `${layers.length} layers with ${entries} weights, of which ${Math.floor((1 - sparsity) * entries)} nonzeros would stay`,
+  ].join('\n');
+}
