@@ -1,5 +1,8 @@
-/** Where the kernels expect {@link writeLaneOrders} (kernels/lanes.ts). */
-export const laneOrderAddress = 1024;
+/**
+ * Where the kernels expect {@link writeLaneOrders} (kernels/lanes.ts): in the first page, whose lower half is for the
+ * static data of ../linalg/assembly, which is instantiated in the same memory.
+ */
+export const laneOrderAddress = 32_768;
 /** Bytes of {@link writeLaneOrders}. */
 export const laneOrderBytes = 4096 + 256 + 8;
 

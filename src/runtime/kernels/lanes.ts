@@ -4,7 +4,7 @@ export const F16: u32 = 1;
 export const F32: u32 = 2;
 
 /** Address of the tables of ../lane-orders.ts: a constant saves an addition for every eight columns. */
-export const laneOrders: usize = 1024;
+export const laneOrders: usize = 32768;
 
 // Constants as loads: v128 constants in a loop would be made anew in every round.
 /** Sign, exponent and mantissa of {@link halfLanes}. */
