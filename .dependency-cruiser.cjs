@@ -5,8 +5,10 @@
 const layers = [
   'cli',
   'report',
+  'comparison',
   'finetuning',
   'compression',
+  'training',
   'evaluation',
   'runtime',
   'models',

@@ -2,17 +2,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadCalibration, loadEvaluation } from '../calibration/load-windows.js';
-import { sharedText } from '../calibration/overlap.js';
-import { compareModels } from '../compression/compare-models.js';
-import { type ComparisonEvent, compareOptionsSchema } from '../compression/comparison.js';
+import { compareModels } from '../comparison/compare-models.js';
+import { type ComparisonEvent, compareOptionsSchema } from '../comparison/comparison.js';
 import { embedded } from '../compression/embedded.js';
+import type { FinetuneEvent } from '../finetuning/training-run.js';
 import { openModel } from '../models/llama/open-model.js';
 import { comparisonTable } from '../report/comparison-table.js';
 import { productLine } from '../report/compression-report.js';
 import { formatBytes, formatSeconds } from '../report/table.js';
 import { parseOptions } from './flags.js';
-import { cappedSeqLen, noticeEngine, noticeWindows } from './notices.js';
-import { printResult, say, showStatus } from './terminal.js';
+import { cappedSeqLen, noticeEngine, noticeShared, noticeWindows } from './notices.js';
+import { commandLine, printResult, say, showStatus } from './terminal.js';
 
 export interface CompareFlags {
   text?: string;
@@ -35,14 +35,12 @@ export async function compareLanguageModels(path: string, flags: CompareFlags): 
   const calibrationText = options.calibration ?? embedded.calibrationText;
   const calibration = await loadCalibration(model.checkpoint, calibrationText, { ...loading, samples, seed });
   const evaluation = await loadEvaluation(model.checkpoint, text, { ...loading, windows });
+  const finetuning =
+    options.finetune > 0 ? await loadEvaluation(model.checkpoint, calibrationText, loading) : undefined;
   noticeWindows(calibration, 'calibration');
   noticeWindows(evaluation, 'evaluation');
   noticeEngine(options.engine);
-  const common = sharedText(calibration.windows, evaluation.windows);
-  if (common > 0.01)
-    say(
-      `${(100 * common).toFixed(0)} % of the evaluation text is also in the calibration text: the perplexities are too good`,
-    );
+  noticeShared(finetuning ?? calibration, evaluation);
   say(
     `calibration ${samples} x ${seqLen} tokens, evaluation ${evaluation.windows.length} x ${seqLen} tokens, ${bos ? 'with' : 'without'} BOS`,
   );
@@ -53,9 +51,7 @@ export async function compareLanguageModels(path: string, flags: CompareFlags): 
   process.once('SIGINT', () => {
     removeTemporary();
     if (keep !== undefined)
-      say(
-        `interrupted; finished rows and matrices are kept in ${keep}. To go on:\n  dsf ${process.argv.slice(2).join(' ')}`,
-      );
+      say(`interrupted; finished rows and matrices are kept in ${keep}. To go on:\n  ${commandLine()}`);
     process.exit(130);
   });
   const other = smaller && {
@@ -63,7 +59,7 @@ export async function compareLanguageModels(path: string, flags: CompareFlags): 
     evaluation: await loadEvaluation(smaller.checkpoint, text, { ...loading, windows }),
   };
   try {
-    const texts = { calibration, evaluation, ...(other && { against: other }) };
+    const texts = { calibration, evaluation, ...(finetuning && { finetuning }), ...(other && { against: other }) };
     const place = { folder, keepModels: keep !== undefined };
     const result = await compareModels(model, texts, place, { ...options, seqLen }, progressTo(folder));
     printResult(json ? JSON.stringify(result) : comparisonTable(result));
@@ -81,6 +77,11 @@ const progressTo =
   (event: ComparisonEvent): void => {
     if (event.kind === 'kept') say(`${event.rows} of ${event.total} rows are in ${folder} already`);
     else if (event.kind === 'dense') say(`dense: perplexity ${event.row.perplexity.toFixed(2)}`);
+    else if (event.kind === 'tuning') showTuning(event.name, event.event);
+    else if (event.kind === 'tuned')
+      say(
+        `${event.name} fine-tuned: perplexity ${event.row.perplexity.toFixed(2)}, ${formatSeconds(event.row.seconds)}`,
+      );
     else if (event.kind === 'row') {
       const { method, sparsity, perplexity, linearBytes, seconds } = event.row;
       say(
@@ -93,3 +94,12 @@ const progressTo =
         `${event.method} at ${event.sparsity} goes on: ${event.event.finished} of ${event.event.total} matrices are finished`,
       );
   };
+
+function showTuning(name: string, event: FinetuneEvent): void {
+  if (event.kind === 'step')
+    showStatus(
+      `fine-tuning ${name}: step ${event.step} of ${event.steps}, loss ${event.loss.toFixed(4)}, eta ${formatSeconds(event.secondsLeft)}`,
+    );
+  else if (event.kind === 'start' && event.resumedAt > 0)
+    say(`fine-tuning of ${name} goes on behind step ${event.resumedAt}`);
+}

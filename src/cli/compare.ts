@@ -1,14 +1,15 @@
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
+import { compareOptionsSchema } from '../comparison/comparison.js';
 import { cnnMethodNames } from '../compression/cnn/options.js';
-import { compareOptionsSchema } from '../compression/comparison.js';
 import { type CompareFlags, compareLanguageModels } from './compare-language.js';
 import { compareOnnxModels } from './compare-onnx.js';
 import { addFlags, flagNames } from './flags.js';
 import { addImageFlags, type ImageFlags, imageFlagNames, isOnnxPath, refuseFlags } from './image-flags.js';
 import { commonFlagsSchema, languageFlagsSchema, languageGroup, onnxFlagsSchema, onnxGroup } from './run-flags.js';
 
-const { sparsities, windows } = compareOptionsSchema.shape;
+const { sparsities, windows, finetune, finetuneBatch, finetuneRate, finetuneTeacher } = compareOptionsSchema.shape;
+const finetuning = { finetune, finetuneBatch, finetuneRate, finetuneTeacher };
 const commonSchema = commonFlagsSchema.extend({
   sparsities,
   methods: z
@@ -19,7 +20,7 @@ const commonSchema = commonFlagsSchema.extend({
       `methods, separated by commas: ${cnnMethodNames.join(', ')} (default: double-sparse,admm,sparsegpt,wanda,magnitude; of ONNX models auto,obc,admm,magnitude,low-rank)`,
     ),
 });
-const languageSchema = languageFlagsSchema.extend({ windows });
+const languageSchema = languageFlagsSchema.extend({ windows, ...finetuning });
 
 export function addCompareCommand(program: Command): void {
   const command = program

@@ -2,15 +2,18 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { DoubleSparseError, describeError } from '../errors.js';
+import { addBenchCommand } from './bench.js';
 import { addCompareCommand } from './compare.js';
 import { addCompressCommand } from './compress.js';
 import { addDoctorCommand } from './doctor.js';
 import { addEvalCommand } from './eval.js';
 import { addExportCommand } from './export.js';
+import { addFinetuneCommand } from './finetune.js';
 import { addGenerateCommand } from './generate.js';
 import { addInspectCommand } from './inspect.js';
 import { addLayersCommand } from './layers.js';
 import { clearStatus, say } from './terminal.js';
+import { addTuneCommand } from './tune.js';
 
 /** Exit codes: 0 ok, 1 failed, 2 usage, 3 verification failed; 130 interrupted (compress.ts). */
 const failed = 1;
@@ -33,9 +36,12 @@ const program = new Command('dsf')
   .showHelpAfterError('(dsf --help lists commands, dsf COMMAND --help their options)');
 addCompressCommand(program);
 addCompareCommand(program);
+addFinetuneCommand(program);
 addEvalCommand(program);
 addGenerateCommand(program);
 addInspectCommand(program);
+addTuneCommand(program);
+addBenchCommand(program);
 addExportCommand(program);
 addLayersCommand(program);
 addDoctorCommand(program);

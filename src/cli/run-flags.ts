@@ -6,7 +6,7 @@ export const languageGroup = 'Options of language models:';
 export const onnxGroup = 'Options of ONNX models:';
 
 const { effort, seed, threads, engine, include, exclude, force, ...language } = compressOptionsSchema.shape;
-const { seqLen, textField, bos, hiddenStatesMemory, fixedMask, samples, sequential } = language;
+const { seqLen, textField, bos, hiddenStatesMemory, fixedMask, blockSteps, samples, sequential } = language;
 const { positions, allocate, cost, format, flip, shift, passes, ...onnx } = cnnSharedOptionsSchema.shape;
 
 /** Flags that mean the same for every model. Where defaults differ there is none: the options of each kind have theirs. */
@@ -42,7 +42,7 @@ export const commonFlagsSchema = z.object({
   force,
 });
 
-export const languageFlagsSchema = z.object({ seqLen, textField, bos, hiddenStatesMemory, fixedMask });
+export const languageFlagsSchema = z.object({ seqLen, textField, bos, hiddenStatesMemory, fixedMask, blockSteps });
 
 export const onnxFlagsSchema = z.object({ positions, allocate, cost, format, flip, shift, passes });
 
@@ -51,3 +51,9 @@ export const methodFlag = z
   .enum(cnnMethodNames)
   .optional()
   .describe('how to compress (default: double-sparse, auto of ONNX models: for each layer the best of several)');
+
+/** Random changes of the images that are trained on. */
+export const augmentationFlagsSchema = z.object({
+  flip: flip.describe('mirror every second image, by chance, left to right'),
+  shift,
+});

@@ -1,3 +1,4 @@
+import type { Matrix } from '../linalg/matrix.js';
 import { embed } from '../models/llama/embedding.js';
 import type { GroupMatrices } from '../models/llama/forward-job.js';
 import { type LinearGroup, linearGroups } from '../models/llama/tensors.js';
@@ -21,6 +22,8 @@ export class BlockWalk {
   readonly #runs: readonly CompressionRun[];
   readonly #sequential: CompressOptions['sequential'];
   readonly #states: KeptHiddenStates;
+  /** Those of the dense model, which blocks are matched to. */
+  readonly #denseStates: KeptHiddenStates | undefined;
 
   /** @param runs open ones with the same options but method and sparsity; more than one only in `dense`. */
   constructor(resources: RunResources, runs: readonly [CompressionRun, ...CompressionRun[]]) {
@@ -32,6 +35,8 @@ export class BlockWalk {
     const { hiddenSize } = resources.model.config;
     const shape = { sequences: windows.length, positions: seqLen, hiddenSize };
     this.#states = keptHiddenStates(folder.hiddenStatesPath, shape, hiddenStatesLimit(options));
+    if (options.blockSteps > 0)
+      this.#denseStates = keptHiddenStates(folder.denseHiddenStatesPath, shape, hiddenStatesLimit(options));
   }
 
   /**
@@ -48,6 +53,7 @@ export class BlockWalk {
       if (finished < layers) await this.#compressFrom(finished);
     } finally {
       this.#states.close();
+      this.#denseStates?.close();
     }
     const own = this.#runs.reduce((sum, { factorizationSeconds }) => sum + factorizationSeconds, 0);
     return (performance.now() - start) / 1000 - own;
@@ -56,7 +62,11 @@ export class BlockWalk {
   async #compressFrom(first: number): Promise<void> {
     const { model } = this.#resources;
     const buffer = newBlockWeights(model.config);
-    await this.#restore(first, buffer);
+    await this.#restore(this.#states, first, buffer, (block, weights) =>
+      this.#install(weights, (unit) => unit.block === block),
+    );
+    const denseBuffer = this.#denseStates && newBlockWeights(model.config);
+    if (this.#denseStates) await this.#restore(this.#denseStates, first, buffer, () => {});
     for (let block = first; block < model.config.layers; block++) {
       const weights = model.readBlock(block, buffer);
       for (const run of this.#runs) run.folder.log({ event: 'block', block });
@@ -69,26 +79,46 @@ export class BlockWalk {
       }
       for (const groups of this.#sequential === 'group' ? linearGroups.map((group) => [group]) : [linearGroups])
         await this.#compressGroups(block, weights, groups, false);
+      if (denseBuffer) await this.#match(block, weights, model.readBlock(block, denseBuffer));
       if (!more) continue;
       this.#states.save();
       await this.#advance(block, weights);
     }
   }
 
-  /** Brings the hidden states behind the first `finished` blocks. */
-  async #restore(finished: number, buffer: BlockWeights): Promise<void> {
+  /** Brings hidden states behind the first `finished` blocks. @param install puts what is not dense into a block. */
+  async #restore(
+    states: KeptHiddenStates,
+    finished: number,
+    buffer: BlockWeights,
+    install: (block: number, weights: BlockWeights) => void,
+  ): Promise<void> {
     const { model, windows } = this.#resources;
     // A model may have blocks without any unit: only what is stored counts as progress.
-    if (!this.#states.restore(finished)) {
+    if (!states.restore(finished)) {
       const embedding = model.readEmbedding();
-      this.#states.start((sequence, target) => embed(embedding, windows.windows[sequence] as Uint32Array, target));
+      states.start((sequence, target) => embed(embedding, windows.windows[sequence] as Uint32Array, target));
     }
-    while (this.#states.blocks < finished) {
-      const block = this.#states.blocks;
+    while (states.blocks < finished) {
+      const block = states.blocks;
       const weights = model.readBlock(block, buffer);
-      this.#install(weights, (unit) => unit.block === block);
-      await this.#advance(block, weights);
+      install(block, weights);
+      await this.#advance(block, weights, states);
     }
+  }
+
+  /** Matches a compressed block, and takes the dense hidden states through it. */
+  async #match(block: number, weights: BlockWeights, dense: BlockWeights): Promise<void> {
+    const states = this.#denseStates as KeptHiddenStates;
+    const denseStates = allInMemory(states);
+    const advanceDense = (): Promise<void> => this.#resources.forwardPool.advance(block, dense, states);
+    for (const run of this.#runs) {
+      this.#status(`block ${block}: matching the dense model`);
+      const compressed = allInMemory(this.#states);
+      await run.match(block, { dense, weights, compressed, denseStates, advanceDense });
+    }
+    // Behind this block, whose products are stored by now.
+    states.save();
   }
 
   /** @param advance take the hidden states through the block at the same time. */
@@ -141,12 +171,17 @@ export class BlockWalk {
     for (const run of this.#runs) run.install(run.plan.units.filter(which), weights);
   }
 
-  async #advance(block: number, weights: BlockWeights): Promise<void> {
+  async #advance(block: number, weights: BlockWeights, states: KeptHiddenStates = this.#states): Promise<void> {
     this.#status(`block ${block}: on to the next`);
-    await this.#resources.forwardPool.advance(block, weights, this.#states);
+    await this.#resources.forwardPool.advance(block, weights, states);
   }
 
   #status(text: string): void {
     for (const run of this.#runs) run.report({ kind: 'status', text });
   }
+}
+
+/** The states of all sequences; there is memory for them where blocks are matched. */
+function allInMemory(states: KeptHiddenStates): readonly Matrix[] {
+  return [...states.batches(1, false)].flatMap(({ hidden }) => hidden);
 }

@@ -20,6 +20,14 @@ export const compressOptionsSchema = factorizationOptionsSchema.extend({
     .describe(
       'inputs behind what is compressed already, gathered for a block at once, or again after each group of its matrices; or those of the dense model, cheaper but worse',
     ),
+  blockSteps: z
+    .int()
+    .min(0)
+    .max(100_000)
+    .default(0)
+    .describe(
+      'steps that bring the attention part and the MLP part of each compressed block closer to those of the dense model; 0 for none',
+    ),
   hiddenStatesMemory: z
     .number()
     .min(0)

@@ -1,13 +1,18 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { FactorizationMetrics } from '../factorization/factorization.js';
+import { writeFileAtomically } from '../formats/atomic-file.js';
 import { compressedAlready } from '../formats/container/writer.js';
 import { claimModelFolder } from '../formats/model-folder.js';
 import { type Matrix, stackRows } from '../linalg/matrix.js';
 import type { GroupMatrices } from '../models/llama/forward-job.js';
+import type { LlamaModel } from '../models/llama/model.js';
 import type { BlockWeights } from '../models/llama/weights.js';
 import type { CompressOptions } from './compress-options.js';
 import type { CompressionEvent } from './compression-event.js';
 import { type CompressionPlan, type PlannedUnit, planCompression } from './compression-plan.js';
+import { checkMatching } from './matching/check-matching.js';
+import { type BlockGains, type BlockToMatch, matchBlock } from './matching/match-block.js';
+import { matchingBatch } from './matching/matching-batch.js';
 import { type MatrixPool, poolSize } from './matrix-pool.js';
 import { multiplyProduct } from './multiply-product.js';
 import { type FinishedProduct, readProductFile, writeProductFile } from './product-file.js';
@@ -38,7 +43,7 @@ export class CompressionRun {
   /**
    * Plans; nothing is touched before {@link open}.
    * @param out folder of the compressed model; the run keeps its state in `out`.run until it is done.
-   * @throws DoubleSparseError of {@link planCompression}
+   * @throws DoubleSparseError of {@link planCompression} and {@link checkMatching}
    */
   constructor(
     resources: RunResources,
@@ -51,9 +56,12 @@ export class CompressionRun {
     this.options = options;
     this.report = report;
     this.plan = planCompression(resources.model, options);
+    const { windows: list, seqLen: positions } = resources.windows;
+    checkMatching(options, { sequences: list.length, positions, hiddenSize: resources.model.config.hiddenSize });
     this.jobs = largestBatch(this.plan, options.sequential);
     const { windows, choice, threads, forwardSize, modelHash } = resources;
     const sizes = [poolSize({ threads, jobs: this.jobs }), forwardSize];
+    if (options.blockSteps > 0) sizes.push(poolSize({ threads, jobs: matchingBatch(windows) }));
     const parallelism = sizes.flatMap(({ workers, blasThreads }) => [workers, blasThreads]);
     this.fingerprint = fingerprintOf(modelHash, windows, this.plan, options, choice, parallelism);
   }
@@ -63,11 +71,9 @@ export class CompressionRun {
    * @throws DoubleSparseError `run-in-use`, `run-mismatch`, `file-exists`, `file-unwritable`, `disk-full`
    */
   open(): void {
-    const { model } = this.#resources;
     const folder = new RunFolder(`${this.out}.run`, this.fingerprint, { restart: this.options.force });
     this.#folder = folder;
-    if (model.checkpoint.format === 'double-sparse') throw compressedAlready(model.checkpoint);
-    claimModelFolder(this.out, model.checkpoint, this.options.force || folder.ownsOutput);
+    checkOutput(this.#resources.model, this.out, this.options.force || folder.ownsOutput);
   }
 
   get folder(): RunFolder {
@@ -89,7 +95,41 @@ export class CompressionRun {
   /** Number of blocks from the first on whose products are all there. */
   finishedBlocks(): number {
     const { layers } = this.#resources.model.config;
-    return Math.min(layers, ...this.plan.units.filter((unit) => !this.isFinished(unit)).map(({ block }) => block));
+    const isOpen = (unit: PlannedUnit): boolean => !this.isFinished(unit) || !this.isMatched(unit.block);
+    return Math.min(layers, ...this.plan.units.filter(isOpen).map(({ block }) => block));
+  }
+
+  /** Is there nothing to do for a block behind its factorisation? */
+  isMatched(block: number): boolean {
+    return this.options.blockSteps === 0 || existsSync(this.folder.gainsPath(block));
+  }
+
+  /** Matches a block whose products are finished and in place, and stores the products anew. */
+  async match(block: number, states: Omit<BlockToMatch, 'shape' | 'products' | 'install' | 'before'>): Promise<void> {
+    const { model, windows, rotary, matchingPool } = this.#resources;
+    const { blockSteps: steps, seed } = this.options;
+    const units = this.plan.units.filter((unit) => unit.block === block);
+    const finished = new Map(units.map((unit) => [unit.name, this.#finished(unit)]));
+    const batch = matchingBatch(windows);
+    const heldOut = Math.max(1, Math.round(windows.windows.length / 8));
+    const matched = await matchBlock(
+      matchingPool,
+      {
+        ...states,
+        shape: { config: model.config, layer: block, rotary, seqLen: windows.seqLen },
+        products: units.map((unit) => ({ unit, factors: (finished.get(unit.name) as FinishedProduct).factors })),
+        install: (unit, factors) => this.#install(unit, factors, states.weights),
+        before: this.#gains(block - 1),
+      },
+      { steps, batch, seed, heldOut },
+    );
+    for (const { unit, factors } of matched.products) {
+      const { metrics } = finished.get(unit.name) as FinishedProduct;
+      writeProductFile(this.folder.matchedPath(unit.name), unit, { factors, metrics });
+    }
+    writeFileAtomically(this.folder.gainsPath(block), `${JSON.stringify(matched.gains)}\n`);
+    this.folder.log({ event: 'matched', block, gains: matched.gains });
+    this.report({ kind: 'matched', block, gains: matched.gains });
   }
 
   /** Starts the clock, and books what an earlier process finished in the first `blocks` blocks. */
@@ -121,14 +161,9 @@ export class CompressionRun {
     for (const unit of units) this.#book(unit, this.#finished(unit), true);
   }
 
-  /** Puts finished products in place of the dense weights of their members. */
+  /** Puts finished products, matched ones where they are, in place of the dense weights of their members. */
   install(units: readonly PlannedUnit[], weights: BlockWeights): void {
-    const { compute, threads } = this.#resources;
-    compute.engine.setThreads(threads);
-    for (const unit of units) {
-      const targets = unit.members.map(({ module }) => weights.linear[module].weight);
-      multiplyProduct(this.#finished(unit).factors, targets, compute);
-    }
+    for (const unit of units) this.#install(unit, this.#last(unit).factors, weights);
   }
 
   /** Writes the model from the finished products and verifies it. @throws DoubleSparseError of {@link writeCompressedModel} */
@@ -137,7 +172,8 @@ export class CompressionRun {
     const { textHash, hash, windows: list, seqLen } = windows;
     const record = { text: textHash, windows: hash, samples: list.length, seqLen };
     this.report({ kind: 'status', text: 'writing and verifying' });
-    return writeCompressedModel(model, this.plan, this.folder, this.out, this.options, record);
+    const last = (unit: PlannedUnit): FinishedProduct => this.#last(unit);
+    return writeCompressedModel(model, this.plan, this.folder, this.out, this.options, record, last);
   }
 
   /** Notes in the run folder what stopped the run. */
@@ -156,6 +192,24 @@ export class CompressionRun {
     if (!this.#folder) return;
     if (!this.#folder.resumed && Number.isNaN(this.#started)) this.#folder.remove();
     this.#folder.close();
+  }
+
+  #install(unit: PlannedUnit, factors: readonly Matrix[], weights: BlockWeights): void {
+    const { compute, threads } = this.#resources;
+    compute.engine.setThreads(threads);
+    const targets = unit.members.map(({ module }) => weights.linear[module].weight);
+    multiplyProduct(factors, targets, compute);
+  }
+
+  #gains(block: number): BlockGains | undefined {
+    const path = this.folder.gainsPath(block);
+    return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as BlockGains) : undefined;
+  }
+
+  /** The product as it is written to the model. */
+  #last(unit: PlannedUnit): FinishedProduct {
+    if (this.options.blockSteps === 0 || !this.isMatched(unit.block)) return this.#finished(unit);
+    return readProductFile(this.folder.matchedPath(unit.name), unit);
   }
 
   #finished(unit: PlannedUnit): FinishedProduct {
@@ -196,6 +250,15 @@ export class CompressionRun {
     const eta = this.#done === 1 ? undefined : (elapsed * (total - before)) / this.#costDone;
     this.report({ kind: 'product', done: this.#done, total: this.plan.units.length, unit, metrics, eta });
   }
+}
+
+/**
+ * Can a model be compressed to this folder? Makes nothing.
+ * @throws DoubleSparseError `option-out-of-range`, `file-exists`, `file-unwritable`
+ */
+export function checkOutput({ checkpoint }: LlamaModel, out: string, replace: boolean): void {
+  if (checkpoint.format === 'double-sparse') throw compressedAlready(checkpoint);
+  claimModelFolder(out, checkpoint, replace);
 }
 
 /** In proportion to the operations of a factorisation. */

@@ -5,7 +5,9 @@ import { groupInputSize, linearGroups } from '../models/llama/tensors.js';
 import { blockBytes } from '../models/llama/weights.js';
 import type { CompressOptions } from './compress-options.js';
 import { type CompressionPlan, type PlannedUnit, planCompression } from './compression-plan.js';
+import { checkOutput } from './compression-run.js';
 import { hiddenStatesBytes, hiddenStatesLimit, sequencesInMemory } from './hidden-states.js';
+import { checkMatching, statesWhileMatching } from './matching/check-matching.js';
 
 /** What a run would do and need, estimated from headers. */
 export interface DryRun extends CompressionPlan {
@@ -32,7 +34,12 @@ export function unitBudget({ members }: PlannedUnit, sparsity: number): number {
   return members.reduce((sum, { rows, columns }) => sum + nonzeroBudget(rows * columns, sparsity), 0);
 }
 
-export function dryRun(model: LlamaModel, options: CompressOptions): DryRun {
+/**
+ * @param out folder of the compressed model.
+ * @throws DoubleSparseError whatever would forbid the run to begin, but for a run folder that is taken
+ */
+export function dryRun(model: LlamaModel, out: string, options: CompressOptions): DryRun {
+  checkOutput(model, out, options.force);
   const plan = planCompression(model, options);
   const { config } = model;
   let [budget, masks, largest] = [0, 0, 0];
@@ -48,6 +55,7 @@ export function dryRun(model: LlamaModel, options: CompressOptions): DryRun {
   const threads = options.threads ?? availableParallelism();
   const grams = linearGroups.reduce((sum, group) => sum + groupInputSize(config, group) ** 2 * 4, 0);
   const shape = { sequences: options.samples, positions: options.seqLen, hiddenSize: config.hiddenSize };
+  checkMatching(options, shape);
   const limit = hiddenStatesLimit(options);
   const kept = sequencesInMemory(shape, limit, Math.min(threads, options.samples));
   return {
@@ -58,7 +66,7 @@ export function dryRun(model: LlamaModel, options: CompressOptions): DryRun {
     denseLinearBytes: 2 * plan.targetedEntries,
     estimatedMemoryBytes:
       baseMemoryBytes +
-      hiddenStatesBytes({ ...shape, sequences: kept }) +
+      hiddenStatesBytes({ ...shape, sequences: kept }) * (options.blockSteps > 0 ? statesWhileMatching : 1) +
       blockBytes(config) +
       threads * (grams + largest),
     hiddenStatesBytes: hiddenStatesBytes(shape),

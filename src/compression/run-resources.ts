@@ -6,8 +6,12 @@ import { sharedZeros } from '../linalg/shared-matrix.js';
 import type { GroupMatrices } from '../models/llama/forward-job.js';
 import { ForwardPool } from '../models/llama/forward-pool.js';
 import type { LlamaModel } from '../models/llama/model.js';
+import { type RotaryTable, rotaryTable } from '../models/llama/rope.js';
 import type { LinearGroup } from '../models/llama/tensors.js';
+import { TrainingPool } from '../training/training-pool.js';
 import { checkDenseModel } from './check-dense-model.js';
+import type { MatchingPool } from './matching/match-part.js';
+import { matchingBatch } from './matching/matching-batch.js';
 import { MatrixPool, type PoolSize, poolSize } from './matrix-pool.js';
 import { modelHash } from './run-fingerprint.js';
 
@@ -36,6 +40,8 @@ export class RunResources {
   readonly #firstGrams: Partial<Record<LinearGroup, Matrix>> | undefined;
   #forwardPool: ForwardPool | undefined;
   #matrixPool: MatrixPool | undefined;
+  #matchingPool: MatchingPool | undefined;
+  #rotary: RotaryTable | undefined;
   #denseOutput: number | undefined;
   #modelHash: string | undefined;
 
@@ -74,6 +80,25 @@ export class RunResources {
     return this.#matrixPool;
   }
 
+  /** Threads that match blocks, started at first use. */
+  get matchingPool(): MatchingPool {
+    const { choice, threads, windows } = this;
+    this.#matchingPool ??= new TrainingPool({
+      program: 'compression/matching/matching-worker.js',
+      choice,
+      threads,
+      examples: matchingBatch(windows),
+    });
+    return this.#matchingPool;
+  }
+
+  /** For calibration windows. */
+  get rotary(): RotaryTable {
+    const { rope, headSize } = this.model.config;
+    this.#rotary ??= rotaryTable(rope, headSize, this.windows.seqLen);
+    return this.#rotary;
+  }
+
   /** See {@link checkDenseModel}. */
   async denseOutput(): Promise<number> {
     if (this.#denseOutput === undefined) {
@@ -105,7 +130,7 @@ export class RunResources {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([this.#matrixPool?.close(), this.#forwardPool?.close()]);
+    await Promise.allSettled([this.#matrixPool?.close(), this.#forwardPool?.close(), this.#matchingPool?.close()]);
   }
 }
 

@@ -8,7 +8,7 @@ import type { Matrix } from '../linalg/matrix.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import type { CompressOptions } from './compress-options.js';
 import type { CompressionPlan, PlannedUnit } from './compression-plan.js';
-import { type FinishedProduct, readProductFile } from './product-file.js';
+import type { FinishedProduct } from './product-file.js';
 import type { RunFolder } from './run-folder.js';
 
 /** What config.json tells of the calibration. */
@@ -34,7 +34,8 @@ export interface VerifiedModel {
 /**
  * Writes the compressed model from its finished products, then reads it back: every product must be what was computed,
  * to the last bit, and within its budget.
- * @throws DoubleSparseError `verification-failed`; of the writer
+ * @param finished reads the product of a unit.
+ * @throws DoubleSparseError `verification-failed`; of the writer and of `finished`
  */
 export async function writeCompressedModel(
   model: LlamaModel,
@@ -43,11 +44,12 @@ export async function writeCompressedModel(
   out: string,
   options: CompressOptions,
   calibration: CalibrationRecord,
+  finished: (unit: PlannedUnit) => FinishedProduct,
 ): Promise<VerifiedModel> {
-  const finished = (unit: PlannedUnit): FinishedProduct => readProductFile(folder.productPath(unit.name), unit);
   const planned = plan.units.map((unit) => planProduct(unit.name, finished(unit).factors, unit.members, unit.dtype));
-  const { sparsity, effort, seed, sequential } = options;
-  const settings = { method: plan.method, sparsity, effort, seed, sequential, calibration };
+  const { sparsity, effort, seed, sequential, blockSteps } = options;
+  const matching = blockSteps > 0 && { blockSteps };
+  const settings = { method: plan.method, sparsity, effort, seed, sequential, ...matching, calibration };
   const replace = options.force || folder.ownsOutput;
   const writer = new ContainerWriter(out, model.checkpoint, planned, { settings, replace });
   try {

@@ -27,6 +27,42 @@ export interface KernelExports {
   siluMultiply(gate: number, up: number, n: number): void;
   accumulateExponentials(logits: number, rows: number, columns: number, maxima: number, sums: number): void;
   rmsNorm(target: number, x: number, weight: number, rows: number, width: number, epsilon: number): void;
+  rmsNormBackward(
+    x: number,
+    weight: number,
+    gradient: number,
+    toX: number,
+    toWeight: number,
+    rows: number,
+    width: number,
+    epsilon: number,
+  ): void;
+  siluMultiplyBackward(gate: number, up: number, gradient: number, n: number): void;
+  softmaxBackward(weights: number, gradient: number, rows: number, columns: number, inverseSums: number): void;
+  softmax(x: number, rows: number, columns: number, logSums: number): void;
+  movePatches(
+    image: number,
+    patches: number,
+    axes: number,
+    images: number,
+    columns: number,
+    first: number,
+    channels: number,
+    scatter: boolean,
+  ): void;
+  scaleAndShift(target: number, x: number, factors: number, offsets: number, rows: number, columns: number): void;
+  scaleAndShiftBackward(
+    toX: number,
+    gradient: number,
+    x: number,
+    factors: number,
+    toFactors: number,
+    toOffsets: number,
+    rows: number,
+    columns: number,
+  ): void;
+  relu(target: number, x: number, n: number): void;
+  reluBackward(toX: number, gradient: number, result: number, n: number): void;
   multiplyPanels(
     a: number,
     b: number,

@@ -1,11 +1,28 @@
-import type { Comparison } from '../compression/comparison.js';
+import type { Comparison, TunedRow } from '../comparison/comparison.js';
 import { formatBytes, formatSeconds, renderTable } from './table.js';
 
 /** The table of a comparison, dense first; then, for a smaller model, the paper's question and its answer. */
 export function comparisonTable({ dense, against, rows }: Comparison): string {
   const cell = (value: number): string => value.toFixed(value < 1000 ? 2 : 0);
+  // Two more columns behind the perplexity before, where models were fine-tuned.
+  const anyTuned = dense.tuned !== undefined;
+  const tunedCells = (tuned: TunedRow | undefined): string[] => {
+    if (!anyTuned) return [];
+    return tuned ? [cell(tuned.perplexity), formatSeconds(tuned.seconds)] : ['', ''];
+  };
   const table = renderTable(
-    ['sparsity', 'method', 'perplexity', '±', 'over dense', 'linear layers', 'of dense', 'seconds', 'factorising'],
+    [
+      'sparsity',
+      'method',
+      'perplexity',
+      '±',
+      'over dense',
+      ...(anyTuned ? ['fine-tuned', 'training'] : []),
+      'linear layers',
+      'of dense',
+      'seconds',
+      'factorising',
+    ],
     [
       [
         '0',
@@ -13,6 +30,7 @@ export function comparisonTable({ dense, against, rows }: Comparison): string {
         cell(dense.perplexity),
         cell(dense.standardError),
         '',
+        ...tunedCells(dense.tuned),
         formatBytes(dense.linearBytes),
         '100 %',
         '',
@@ -24,6 +42,7 @@ export function comparisonTable({ dense, against, rows }: Comparison): string {
         cell(row.perplexity),
         cell(row.standardError),
         `+${cell(row.perplexity - dense.perplexity)}`,
+        ...tunedCells(row.tuned),
         formatBytes(row.linearBytes),
         `${((100 * row.linearBytes) / dense.linearBytes).toFixed(1)} %`,
         `${formatSeconds(row.seconds)}${row.resumed ? ' *' : ''}`,
@@ -37,6 +56,7 @@ export function comparisonTable({ dense, against, rows }: Comparison): string {
               cell(against.perplexity),
               cell(against.standardError),
               '',
+              ...tunedCells(undefined),
               formatBytes(against.linearBytes),
               '',
               '',

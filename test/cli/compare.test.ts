@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { Comparison } from '../../src/compression/comparison.js';
+import type { Comparison } from '../../src/comparison/comparison.js';
 import { chooseEngine } from '../../src/linalg/engines/select.js';
 import { dsf, hashes, type Outcome, root, startDsf } from './run-dsf.js';
 
@@ -137,6 +137,45 @@ describe('dsf compare', () => {
     },
     300_000,
   );
+
+  it('fine-tunes all models alike, goes on with it, and adds it to rows that are there', {
+    timeout: 300_000,
+  }, async () => {
+    const keep = join(folder, 'tuned');
+    const args = (...more: string[]): string[] => {
+      const settings = [...few, '--windows', '8', '--methods', 'double-sparse,magnitude', '--sparsities', '0.9'];
+      return ['compare', model, ...settings, '--keep', keep, '--json', ...more];
+    };
+    const finetune = ['--finetune', '60', '--finetune-batch', '2', '--finetune-rate', '1e-3'];
+    const before = JSON.parse(dsf(...args()).stdout) as Comparison;
+    expect(before.dense.tuned).toBeUndefined();
+    // Killed in the middle of the second fine-tuning.
+    const child = startDsf(...args(...finetune));
+    const ended = new Promise((resolve) => child.on('exit', resolve));
+    while (child.exitCode === null && !existsSync(join(keep, 'double-sparse-0.9-tuned.run/state.safetensors')))
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    child.kill('SIGKILL');
+    await ended;
+    expect(existsSync(join(keep, 'dense-tuned.json'))).toBe(true);
+    const broken = dsf(...args(...finetune));
+    expect(broken.stderr).toMatch(/2 of 2 rows are in/);
+    expect(broken.stderr).toMatch(/fine-tuning of double-sparse-0.9 goes on behind step 50/);
+    const { dense, rows } = JSON.parse(broken.stdout) as Comparison;
+    expect(rows.map(({ tuned: _, ...row }) => row)).toEqual(before.rows);
+    for (const { perplexity, tuned } of rows) expect(tuned?.perplexity).toBeLessThan(perplexity);
+    expect(dense.tuned?.perplexity).toBeGreaterThan(1);
+    // As by hand.
+    const out = join(folder, 'by-hand');
+    const text = join(root, 'models/sotu-calib.txt');
+    const own = ['--steps', '60', '--batch', '2', '--learning-rate', '1e-3', '--seq-len', '128', '--engine', engine];
+    expect(dsf('finetune', join(keep, 'double-sparse-0.9'), '--data', text, '--out', out, ...own).status).toBe(0);
+    const weights = (path: string): unknown => hashes(path)['model.safetensors'];
+    expect(weights(join(keep, 'double-sparse-0.9-tuned'))).toEqual(weights(out));
+    expect(dsf(...args(...finetune)).stdout).toBe(broken.stdout);
+    expect(dsf(...args('--finetune', '61', '--finetune-batch', '2')).stderr).toMatch(
+      /dense-tuned.json is a result of other/,
+    );
+  });
 
   it('refuses what cannot all be run before it runs anything', () => {
     const refused = dsf('compare', model, '--methods', 'double-sparse,admm', '--fixed-mask', ...small);

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { CnnComparison } from '../../src/compression/cnn/compare-onnx.js';
+import type { CnnComparison } from '../../src/comparison/compare-onnx.js';
 import type { OnnxCompressionResult } from '../../src/compression/cnn/compress-onnx.js';
 import { idxBytes } from '../calibration/images/idx-bytes.js';
 import { imagePixels, imageSide, residualModel } from '../compression/cnn/residual-fixture.js';

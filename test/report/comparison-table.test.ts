@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ComparisonRow } from '../../src/compression/comparison.js';
+import type { ComparisonRow } from '../../src/comparison/comparison.js';
 import { comparisonTable } from '../../src/report/comparison-table.js';
 
 const dense = { perplexity: 10, standardError: 0.5, linearBytes: 2e6, linearWeights: 1e6 };
@@ -22,6 +22,17 @@ describe('comparisonTable', () => {
         .split('\n')
         .at(-1),
     ).toMatch(/^0\.5 +admm +12\.00 +0\.25 +\+2\.00 +1\.0 MB +50\.0 % +4\.00 s +3\.00 s$/);
+  });
+
+  it('puts perplexities after fine-tuning behind those before', () => {
+    const tuned = (perplexity: number) => ({ perplexity, standardError: 0.5, seconds: 60 });
+    const lines = comparisonTable({
+      dense: { ...dense, tuned: tuned(9) },
+      rows: [{ ...row, tuned: tuned(9.5) }],
+      against: dense,
+    }).split('\n');
+    expect(lines[0]).toMatch(/over dense +fine-tuned +training +linear layers/);
+    expect(lines.at(-4)).toMatch(/^0\.5 +admm +12\.00 +0\.25 +\+2\.00 +9\.50 +60\.\d s +1\.0 MB/);
   });
 
   it('marks the seconds of a row that was interrupted', () => {

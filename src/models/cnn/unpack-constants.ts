@@ -12,15 +12,17 @@ import { maximumPackedSize } from './packed-constant.js';
 /**
  * The model with every weight that {@link packConstant} packed as a plain tensor of the same name again, its zeros
  * included. Constants that are computed in any other way stay.
- * @returns also the bytes that each took in the file when packed, by name.
+ * @returns also the bytes that each took in the file when packed, and how it was packed, by name.
  * @throws DoubleSparseError those of reading tensors
  */
 export function unpackConstants(model: OnnxModel): {
   readonly model: OnnxModel;
   readonly packedBytes: ReadonlyMap<string, number>;
+  readonly packed: ReadonlyMap<string, PackedTensors>;
 } {
   const index = indexGraph(model);
   const packedBytes = new Map<string, number>();
+  const found = new Map<string, PackedTensors>();
   const initializers = new Map(model.initializers);
   const removed = new Set<OnnxNode>();
   for (const node of model.nodes) {
@@ -32,6 +34,7 @@ export function unpackConstants(model: OnnxModel): {
     for (const each of nodes) removed.add(each);
     for (const tensor of tensors) initializers.delete(tensor.name);
     initializers.set(name, newPart(plain));
+    found.set(name, { mask: packed.mask, values: packed.values });
     const ofNodes = nodes.reduce((sum, { bytes }) => sum + (bytes?.byteLength ?? 0), 0);
     packedBytes.set(
       name,
@@ -39,14 +42,19 @@ export function unpackConstants(model: OnnxModel): {
     );
   }
   const nodes = model.nodes.filter((node) => !removed.has(node));
-  return { model: model.edited({ nodes, initializers }), packedBytes };
+  return { model: model.edited({ nodes, initializers }), packedBytes, packed: found };
 }
 
-interface Packed {
+/** The tensors that a packed weight is made of, see {@link packConstant}. */
+export interface PackedTensors {
+  readonly mask: TensorProto;
+  /** Zero, then the values of the bits that are set. */
+  readonly values: TensorProto;
+}
+
+interface Packed extends PackedTensors {
   readonly name: string;
   readonly type: FloatType;
-  readonly mask: TensorProto;
-  readonly values: TensorProto;
   readonly shape: readonly number[];
   /** All that serve this constant alone. */
   readonly nodes: readonly OnnxNode[];

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openImages } from '../../../src/calibration/images/open-images.js';
 import { preprocessingSchema } from '../../../src/calibration/images/options.js';
-import { cnnCompareOptionsSchema, compareOnnx } from '../../../src/compression/cnn/compare-onnx.js';
+import { cnnCompareOptionsSchema, compareOnnx } from '../../../src/comparison/compare-onnx.js';
 import { compressOnnx } from '../../../src/compression/cnn/compress-onnx.js';
 import { type CnnCompressOptions, cnnCompressOptionsSchema } from '../../../src/compression/cnn/options.js';
 import { evaluateImages } from '../../../src/evaluation/evaluate-images.js';

@@ -1,15 +1,20 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { TokenWindows } from '../calibration/windows.js';
+import { BlockWalk } from '../compression/block-walk.js';
+import { CompressionRun } from '../compression/compression-run.js';
+import { poolSize } from '../compression/matrix-pool.js';
+import { engineOfRun, evaluationFingerprint, modelHash } from '../compression/run-fingerprint.js';
+import { RunResources } from '../compression/run-resources.js';
 import { type PerplexityOptions, type PerplexityResult, perplexity } from '../evaluation/perplexity.js';
 import type { MethodName } from '../factorization/registry.js';
 import { writeError } from '../formats/atomic-file.js';
+import { makeFolder } from '../formats/make-folder.js';
 import type { EngineName } from '../linalg/engine.js';
 import { chooseEngine } from '../linalg/engines/select.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
-import { BlockWalk } from './block-walk.js';
 import {
   type CompareOptions,
   type CompareTexts,
@@ -20,12 +25,10 @@ import {
   comparisonRowSchema,
   type DenseRow,
   denseRowSchema,
+  type TunedRow,
 } from './comparison.js';
-import { CompressionRun } from './compression-run.js';
 import { engineOfResult, KeptResult } from './kept-result.js';
-import { poolSize } from './matrix-pool.js';
-import { engineOfRun, evaluationFingerprint, modelHash } from './run-fingerprint.js';
-import { RunResources } from './run-resources.js';
+import { type TunedModels, tunedModels } from './tuned-models.js';
 
 /** A row and the run that makes it. */
 interface Row {
@@ -33,6 +36,8 @@ interface Row {
   readonly sparsity: number;
   readonly run: CompressionRun;
   readonly kept: KeptResult<ComparisonRow>;
+  /** Where fine-tuning was asked for. */
+  readonly tuned?: KeptResult<TunedRow> | undefined;
 }
 
 /**
@@ -45,11 +50,12 @@ interface Row {
  */
 export async function compareModels(
   model: LlamaModel,
-  { calibration, evaluation, against }: CompareTexts,
+  texts: CompareTexts,
   place: ComparisonPlace,
   options: CompareOptions,
   report: (event: ComparisonEvent) => void = () => {},
 ): Promise<Comparison> {
+  const { calibration, evaluation, against } = texts;
   const { methods, sparsities, windows: _windows, ...common } = options;
   const outOf = (method: MethodName, sparsity: number): string => join(place.folder, `${method}-${sparsity}`);
   const targets = [...new Set(sparsities)].flatMap((sparsity) =>
@@ -60,23 +66,22 @@ export async function compareModels(
   const resources = new RunResources(model, calibration, { choice, threads, several: targets.length > 1 });
   let open: readonly Row[] = [];
   try {
+    const tuning = tunedModels(model, texts, place, options, choice, report);
     // What cannot be planned, or is there with other settings, is refused before anything runs.
     const rows = targets.map(({ method, sparsity, out }): Row => {
       const own = { ...common, method, sparsity };
       const run = new CompressionRun(resources, out, own, (event) => report({ kind: 'run', method, sparsity, event }));
       const fingerprint = { ...run.fingerprint, evaluation: evaluation.hash };
-      return {
-        method,
-        sparsity,
-        run,
-        kept: new KeptResult(`${out}.json`, fingerprint, comparisonRowSchema, own.force),
-      };
+      const kept = new KeptResult(`${out}.json`, fingerprint, comparisonRowSchema, own.force);
+      return { method, sparsity, run, kept, tuned: tuning?.kept(`${method}-${sparsity}`, fingerprint) };
     });
     const keptDense = (name: string, hash: string, text: TokenWindows): KeptResult<DenseRow> => {
       const fingerprint = evaluationFingerprint(hash, text, choice);
       return new KeptResult(join(place.folder, `${name}.json`), fingerprint, denseRowSchema, options.force);
     };
     const dense = keptDense('dense', resources.modelHash, evaluation);
+    const denseFingerprint = evaluationFingerprint(resources.modelHash, evaluation, choice);
+    const tunedDense = tuning?.kept('dense', denseFingerprint);
     const smaller = against && keptDense('smaller', modelHash(against.model), against.evaluation);
 
     const isOpen = ({ run, kept }: Row): boolean =>
@@ -84,7 +89,7 @@ export async function compareModels(
     const anew = options.force && !rows.some(isOpen);
     open = anew ? rows : rows.filter(isOpen);
     openRuns(place.folder, rows, open);
-    if (anew) for (const kept of [dense, smaller]) kept?.discard();
+    if (anew) for (const kept of [dense, tunedDense, smaller]) kept?.discard();
     if (open.length < rows.length) report({ kind: 'kept', rows: rows.length - open.length, total: rows.length });
 
     const own: PerplexityOptions = { engine: choice, threads };
@@ -93,12 +98,17 @@ export async function compareModels(
     report({ kind: 'dense', row: denseRow });
     if (open.length > 0) await resources.denseOutput();
     if (options.sequential === 'dense') await walkTogether(resources, open);
-    for (const row of open) {
-      const value = await finishRow(resources, row, denseRow, (out) => evaluate(out, evaluation, settings));
+    const evaluateIn = (out: string): Promise<PerplexityResult> => evaluate(out, evaluation, settings);
+    if (tuning && tunedDense) await tuning.tune('dense', tunedDense, model, evaluateIn);
+    for (const row of rows) {
+      if (open.includes(row)) report({ kind: 'row', row: await finishRow(resources, row, denseRow, evaluateIn) });
+      if (tuning) await tuneRow(tuning, row, evaluateIn);
       if (!place.keepModels) rmSync(row.run.out, { recursive: true });
-      report({ kind: 'row', row: value });
     }
-    const result = { dense: denseRow, rows: rows.map(({ kept }) => kept.value as ComparisonRow) };
+    const result = {
+      dense: withTuned(denseRow, tunedDense),
+      rows: rows.map(({ kept, tuned }) => withTuned(kept.value as ComparisonRow, tuned)),
+    };
     if (!against || !smaller) return result;
     const evaluated = async (): Promise<DenseRow> =>
       smaller.keep(rowOfDense(against.model, await perplexity(against.model, against.evaluation, own)));
@@ -117,15 +127,36 @@ function earlierEngine(targets: readonly { readonly out: string }[]): EngineName
 
 /** Opens the runs of rows that are to be computed; what forbids one of them is found before any work. */
 function openRuns(folder: string, rows: readonly Row[], open: readonly Row[]): void {
+  makeFolder(folder);
   try {
-    mkdirSync(folder, { recursive: true });
     // One that was killed as it removed what it no longer needed.
     for (const row of rows) if (!open.includes(row)) rmSync(`${row.run.out}.run`, { recursive: true, force: true });
   } catch (cause) {
     throw writeError(folder, cause);
   }
   for (const { run } of open) run.open();
-  for (const { kept } of open) kept.discard();
+  for (const { kept, tuned } of open) {
+    kept.discard();
+    tuned?.discard();
+  }
+}
+
+async function tuneRow(
+  tuning: TunedModels,
+  { method, sparsity, run, tuned }: Row,
+  evaluateIn: (out: string) => Promise<PerplexityResult>,
+): Promise<void> {
+  if (!tuned || tuned.value !== undefined) return;
+  const model = openModel(run.out);
+  try {
+    await tuning.tune(`${method}-${sparsity}`, tuned, model, evaluateIn);
+  } finally {
+    model.checkpoint.close();
+  }
+}
+
+function withTuned<R extends object>(row: R, tuned: KeptResult<TunedRow> | undefined): R & { tuned?: TunedRow } {
+  return tuned?.value === undefined ? row : { ...row, tuned: tuned.value };
 }
 
 /** Products of all rows in one walk. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { engineOfResult, KeptResult } from '../../src/compression/kept-result.js';
+import { engineOfResult, KeptResult } from '../../src/comparison/kept-result.js';
 import { DoubleSparseError } from '../../src/errors.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'dsf-kept-result-'));

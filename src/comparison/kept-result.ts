@@ -1,10 +1,10 @@
 import { existsSync, rmSync } from 'node:fs';
 import { z } from 'zod';
+import { differencesOf, type Fingerprint } from '../compression/run-folder.js';
 import { DoubleSparseError } from '../errors.js';
 import { writeError, writeFileAtomically } from '../formats/atomic-file.js';
 import { readJsonFile } from '../formats/json-file.js';
 import { type EngineName, engineNames } from '../linalg/engine.js';
-import { differencesOf, type Fingerprint } from './run-folder.js';
 
 const fileSchema = z.object({ fingerprint: z.record(z.string(), z.unknown()), result: z.unknown() });
 

@@ -1,19 +1,25 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { ImageSource } from '../../calibration/images/image-source.js';
-import { evaluateImages, type ImageEvaluation } from '../../evaluation/evaluate-images.js';
-import type { OnnxModel } from '../../formats/onnx/model.js';
-import { serializeOnnx, writeOnnx } from '../../formats/onnx/writer.js';
-import { chooseEngine, createChosenEngine } from '../../linalg/engines/select.js';
-import { KeptResult } from '../kept-result.js';
-import type { Fingerprint } from '../run-folder.js';
-import type { CnnCalibration } from './cnn-resources.js';
-import type { CnnEvent } from './cnn-run.js';
-import { OnnxCompressor, verifyModel } from './compress-onnx.js';
-import { type CnnCompressOptions, type CnnMethodName, cnnMethodNames, cnnSharedOptionsSchema } from './options.js';
+import type { ImageSource } from '../calibration/images/image-source.js';
+import type { CnnCalibration } from '../compression/cnn/cnn-resources.js';
+import type { CnnEvent } from '../compression/cnn/cnn-run.js';
+import { OnnxCompressor, verifyModel } from '../compression/cnn/compress-onnx.js';
+import {
+  type CnnCompressOptions,
+  type CnnMethodName,
+  cnnMethodNames,
+  cnnSharedOptionsSchema,
+} from '../compression/cnn/options.js';
+import type { Fingerprint } from '../compression/run-folder.js';
+import { evaluateImages, type ImageEvaluation } from '../evaluation/evaluate-images.js';
+import { makeFolder } from '../formats/make-folder.js';
+import type { OnnxModel } from '../formats/onnx/model.js';
+import { serializeOnnx, writeOnnx } from '../formats/onnx/writer.js';
+import { chooseEngine, createChosenEngine } from '../linalg/engines/select.js';
+import { KeptResult } from './kept-result.js';
 
 /** Version of what decides the numbers of a row; kept rows of another one are not taken. */
 const comparisonVersion = 1;
@@ -89,7 +95,7 @@ export async function compareOnnx(
   const { preprocessing } = calibration;
   const evaluate = (each: OnnxModel): Promise<ImageEvaluation> =>
     evaluateImages(each, source, { preprocessing, labels, batchSize, threads, against: model });
-  if (folder !== undefined) mkdirSync(folder, { recursive: true });
+  if (folder !== undefined) makeFolder(folder);
   const compressor = await OnnxCompressor.open(model, calibration, common);
   try {
     const { resources, costs } = compressor;

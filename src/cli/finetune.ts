@@ -1,0 +1,42 @@
+import type { Command } from 'commander';
+import { finetuneOptionsSchema } from '../finetuning/finetune-options.js';
+import { type FinetuneFlags, finetuneLanguageModel } from './finetune-language.js';
+import { finetuneOnnxModel } from './finetune-onnx.js';
+import { addFlags, flagNames } from './flags.js';
+import { addImageFlags, type ImageFlags, imageFlagNames, isOnnxPath, refuseFlags } from './image-flags.js';
+import { augmentationFlagsSchema, languageGroup, onnxGroup } from './run-flags.js';
+
+const { seqLen, textField, bos, keepZeros, ...common } = finetuneOptionsSchema.shape;
+const languageSchema = finetuneOptionsSchema.pick({ seqLen: true, textField: true, bos: true, keepZeros: true });
+const commonSchema = finetuneOptionsSchema.pick(
+  Object.fromEntries(Object.keys(common).map((name) => [name, true])) as Record<keyof typeof common, true>,
+);
+
+export function addFinetuneCommand(program: Command): void {
+  const command = program
+    .command('finetune')
+    .description('train the values of a compressed or dense model, its supports as they are')
+    .argument('<model>', 'compressed or Hugging Face folder, .onnx file, or id of a model in the hub cache')
+    .requiredOption('--out <path>', 'folder of the trained model, or file of an ONNX model')
+    .option('--data <file>', 'text to train on: .txt, .jsonl or .parquet; images of an ONNX model go to --images')
+    .option('--validation <path>', 'text, or images, that decide which step is the best and when to stop')
+    .option('--teacher <model>', 'the dense model, to imitate its predictions')
+    .option('--json', 'print the result as JSON');
+  addFlags(command, commonSchema);
+  addFlags(command, languageSchema, languageGroup);
+  addImageFlags(command);
+  command.option('--validation-labels <file>', 'classes of the validation images, as --labels');
+  addFlags(command, augmentationFlagsSchema, onnxGroup);
+  command.action(async (path: string, flags: FinetuneFlags & ImageFlags & { validationLabels?: string }) => {
+    if (isOnnxPath(path)) {
+      refuseFlags(command, ['data', ...flagNames(languageSchema)], 'are for language models, not for an ONNX model');
+      return finetuneOnnxModel(path, flags, command);
+    }
+    refuseFlags(
+      command,
+      [...imageFlagNames, 'validationLabels', ...flagNames(augmentationFlagsSchema)],
+      'are for ONNX models (.onnx), not for a language model',
+    );
+    return finetuneLanguageModel(path, flags);
+  });
+}

@@ -1,0 +1,95 @@
+import { learningRateAt } from '../../training/learning-rate.js';
+import type { TrainedValues } from '../../training/trained-values.js';
+import { TrainingOrder } from '../../training/training-order.js';
+import type { TrainingPool } from '../../training/training-pool.js';
+import type { PartExample, PartShare, PartSums } from './part-losses.js';
+
+export type MatchingPool = TrainingPool<PartShare, PartExample, PartSums>;
+
+export interface PartExamples {
+  readonly training: readonly PartExample[];
+  /** Decide on learning rate and stop. */
+  readonly heldOut: readonly PartExample[];
+}
+
+export interface MatchOptions {
+  readonly steps: number;
+  /** Examples of a step. */
+  readonly batch: number;
+  readonly seed: number;
+  /** See {@link firstRate}. */
+  readonly firstRate: number;
+}
+
+/** What matching brought, as mean squared errors of the rows of the output relative to them, on held-out windows. */
+export interface PartGain {
+  readonly before: number;
+  readonly after: number;
+  /** The step whose values were kept; 0 if none was better. */
+  readonly bestStep: number;
+  readonly steps: number;
+  /** At the end, before its cosine; as a part of the root mean square of a factor's values. */
+  readonly learningRate: number;
+}
+
+/** Learning rates, relative to the root mean square of a factor's values: of the first block, and the limits of the first of a block. */
+const [usualRate, smallestFirst, largestFirst] = [6e-3, 2e-3, 1e-2];
+/** Smaller ones are not worth going on. */
+const smallestRate = 2e-4;
+/** Factor of the learning rate when the held-out windows got no better. */
+const shrink = 0.3;
+/** Looks at the held-out windows in a whole run. */
+const looks = 4;
+/** Steps in which the rate rises: the first gradients tell little about their sizes. */
+const rising = 2;
+
+/** The rate to begin with: what the same part of the block before it ended with, and a little more. */
+export function firstRate(before: PartGain | undefined): number {
+  if (!before) return usualRate;
+  return Math.min(largestFirst, Math.max(smallestFirst, 1.3 * before.learningRate));
+}
+
+/**
+ * Trains the values of a part of a block until it has made all steps or nothing helps any more, and leaves the best
+ * values. At each look at the held-out windows that are no better than at the best before, the values go back to those
+ * and the learning rate shrinks; in between it falls like a cosine. Deterministic.
+ * @param trained of the share that the pool has.
+ */
+export async function matchPart(
+  pool: MatchingPool,
+  trained: TrainedValues,
+  { training, heldOut }: PartExamples,
+  { steps, batch, seed, firstRate: first }: MatchOptions,
+): Promise<PartGain> {
+  const heldOutError = async (): Promise<number> => (await pool.losses(heldOut)).error / positionsOf(heldOut);
+  const order = new TrainingOrder(training.length, batch, seed);
+  const every = Math.max(1, Math.ceil(steps / looks));
+  await pool.expand();
+  const before = await heldOutError();
+  const best = { error: before, step: 0, values: trained.values.slice() };
+  let [rate, step] = [first, 0];
+  while (step < steps && rate >= smallestRate) {
+    step++;
+    const examples = order.batch(step).map((index) => training[index] as PartExample);
+    await pool.gradient(examples, 1 / positionsOf(examples));
+    const schedule = { steps, learningRate: rate, warmup: Math.min(1, rising / steps), finalRate: 0.05 };
+    await pool.update({ step, learningRate: learningRateAt(step, schedule), gradientScale: 1 });
+    if (step % every !== 0 && step !== steps) continue;
+    const error = await heldOutError();
+    if (error < best.error) {
+      best.values.set(trained.values);
+      Object.assign(best, { error, step });
+    } else {
+      trained.values.set(best.values);
+      await pool.expand();
+      rate *= shrink;
+    }
+  }
+  trained.values.set(best.values);
+  await pool.expand();
+  return { before, after: best.error, bestStep: best.step, steps: step, learningRate: rate };
+}
+
+function positionsOf(examples: readonly PartExample[]): number {
+  return examples.reduce((sum, { input }) => sum + input.rows, 0);
+}

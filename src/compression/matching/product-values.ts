@@ -1,0 +1,88 @@
+import type { Matrix } from '../../linalg/matrix.js';
+import type { LinearName } from '../../models/llama/tensors.js';
+import type { BlockWeights } from '../../models/llama/weights.js';
+import type { Parameter, Segment } from '../../training/parameter.js';
+import { nonzeroPositions, sharedPositions } from '../../training/support.js';
+import type { PlannedUnit } from '../compression-plan.js';
+
+/** A finished product of a run. */
+export interface UnitFactors {
+  readonly unit: PlannedUnit;
+  readonly factors: readonly Matrix[];
+}
+
+/** Products made ready for training. */
+export interface ProductValues {
+  /** All nonzeros, in shared memory. */
+  readonly values: Float32Array;
+  /** Of each weight. */
+  readonly parameters: ReadonlyMap<LinearName, Parameter>;
+  /** The factors with values in place of their nonzeros. */
+  readonly factorsWith: (values: Float32Array) => readonly UnitFactors[];
+}
+
+/** @param weights receive the products' dense forms. */
+export function productValues(products: readonly UnitFactors[], weights: BlockWeights): ProductValues {
+  const chunks: Float32Array[] = [];
+  const parameters = new Map<LinearName, Parameter>();
+  let length = 0;
+  const segmentOf = ({ rows, columns, data }: Matrix): Segment => {
+    const positions = nonzeroPositions(data);
+    const values = Float32Array.from(positions, (position) => data[position] as number);
+    const [offset, count] = [length, values.length];
+    chunks.push(values);
+    length += count;
+    return { rows, columns, offset, count, positions, rate: rootMeanSquare(values) };
+  };
+  const segments = products.map(({ unit, factors }) => {
+    const [a, b] = factors.map(segmentOf) as [Segment, Segment | undefined];
+    let row = 0;
+    for (const member of unit.members) {
+      const rows = rowsOfSegment(a, row, member.rows);
+      row += member.rows;
+      parameters.set(member.module, {
+        target: weights.linear[member.module].weight,
+        factors: b ? [rows, b] : [rows],
+      });
+    }
+    return b ? [a, b] : [a];
+  });
+  const values = new Float32Array(new SharedArrayBuffer(4 * length));
+  for (const [offset, chunk] of offsetsOf(chunks)) values.set(chunk, offset);
+  const factorsWith = (all: Float32Array): UnitFactors[] =>
+    products.map(({ unit }, index) => ({
+      unit,
+      factors: (segments[index] as Segment[]).map(({ rows, columns, offset, positions }) => {
+        const data = new Float32Array(rows * columns);
+        for (const [i, position] of (positions as Uint32Array).entries()) data[position] = all[offset + i] as number;
+        return { rows, columns, data };
+      }),
+    }));
+  return { values, parameters, factorsWith };
+}
+
+/** The entries of some rows of a factor: the part of stacked weights that belongs to one of them. */
+function rowsOfSegment(
+  { columns, offset, positions = new Uint32Array(), rate }: Segment,
+  first: number,
+  rows: number,
+): Segment {
+  const from = positions.findIndex((position) => position >= first * columns);
+  const begin = from < 0 ? positions.length : from;
+  const behind = positions.findIndex((position) => position >= (first + rows) * columns);
+  const own = positions.subarray(begin, behind < 0 ? positions.length : behind);
+  const moved = sharedPositions(own.map((position) => position - first * columns));
+  return { rows, columns, offset: offset + begin, count: own.length, positions: moved, ...(rate && { rate }) };
+}
+
+function* offsetsOf(chunks: readonly Float32Array[]): Iterable<[number, Float32Array]> {
+  let offset = 0;
+  for (const chunk of chunks) {
+    yield [offset, chunk];
+    offset += chunk.length;
+  }
+}
+
+function rootMeanSquare(values: Float32Array): number {
+  return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / Math.max(1, values.length));
+}

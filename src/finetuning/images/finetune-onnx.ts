@@ -1,0 +1,178 @@
+import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { imageBatches, selectImages } from '../../calibration/images/image-batches.js';
+import type { Preprocessing } from '../../calibration/images/options.js';
+import { engineOfRun } from '../../compression/run-fingerprint.js';
+import { RunFolder } from '../../compression/run-folder.js';
+import { DoubleSparseError } from '../../errors.js';
+import type { OnnxModel } from '../../formats/onnx/model.js';
+import { chooseEngine, type EngineChoice } from '../../linalg/engines/select.js';
+import { unpackConstants } from '../../models/cnn/unpack-constants.js';
+import type { ClassificationSums } from '../../training/operations/classification-loss.js';
+import { newTrainedValues } from '../../training/trained-values.js';
+import { laneCount, TrainingPool } from '../../training/training-pool.js';
+import { type FinetuneEvent, type FinetuneResult, TrainingRun, type TrainingTask } from '../training-run.js';
+import { GraphWeights } from './graph-weights.js';
+import { type FinetuneImages, type ImageFinetuneOptions, type LabelledImages, readExamples } from './image-data.js';
+import { imageFingerprint } from './image-fingerprint.js';
+import type { ImageExample, ImageShare } from './image-losses.js';
+import { readGraph } from './read-graph.js';
+import type { TrainedGraph } from './trained-graph.js';
+import { withValues, writeVerified } from './write-graph.js';
+
+/**
+ * Trains the values of an ONNX model, dense or compressed, zeros of its weights as they are, and writes the model to
+ * `out`. Batch normalisations keep their statistics. State is kept in `out`.run: the same call goes on where one was
+ * interrupted and ends with the same bytes.
+ * @param teacher model of the same images and classes whose outputs are imitated.
+ * @throws DoubleSparseError `file-exists`, `option-out-of-range` without labels and teacher, `non-finite-value` naming
+ *   the step, `run-mismatch`, `run-in-use`; those of {@link readGraph}, reading images and writing
+ */
+export async function finetuneOnnx(
+  model: OnnxModel,
+  teacher: OnnxModel | undefined,
+  images: FinetuneImages,
+  out: string,
+  options: ImageFinetuneOptions,
+  onEvent: (event: FinetuneEvent) => void = () => {},
+): Promise<FinetuneResult> {
+  const { training, validation, preprocessing } = images;
+  if (!training.labels && !teacher) {
+    throw new DoubleSparseError('option-out-of-range', 'there is nothing to learn: neither labels nor a teacher', {
+      hint: 'give --labels, or the dense model with --teacher',
+    });
+  }
+  const size = await sizeOf(images);
+  const plain = unpackConstants(model);
+  const weights = new GraphWeights(plain.model, options.train);
+  const graph = readGraph(plain.model, size, weights);
+  const imitated = teacher && teacherGraph(teacher, graph);
+  checkLabels(graph, training);
+  const values = weights.finish();
+  const threads = options.threads ?? availableParallelism();
+  // A run goes on with the engine it began with: which one is faster at this moment may have changed.
+  const choice = chooseEngine(options.engine === 'auto' ? (engineOfRun(`${out}.run`) ?? 'auto') : options.engine);
+  const lanes = laneCount({ threads, examples: options.batch });
+  const fingerprint = imageFingerprint(model, teacher, images, options, choice, lanes);
+  const folder = new RunFolder(`${out}.run`, fingerprint, { restart: options.force });
+  let task: TrainingTask<ImageExample, ClassificationSums> | undefined;
+  try {
+    refuseExisting(model, out, options.force || folder.ownsOutput, folder);
+    task = await imageTask({ graph, imitated, weights, values, images, size }, choice, threads, options);
+    if (validation) task = { ...task, validation: await validationExamples(validation, preprocessing, size, options) };
+    const run = new TrainingRun(task, folder, options, onEvent);
+    const result = await run.train();
+    folder.claimOutput();
+    writeVerified(withValues(model, run.chosen, weights.stored, plain.packed), out);
+    folder.remove();
+    return result;
+  } catch (error) {
+    if (existsSync(folder.path)) folder.logFailure(error);
+    throw error;
+  } finally {
+    folder.close();
+    await task?.pool.close();
+  }
+}
+
+interface Prepared {
+  readonly graph: TrainedGraph;
+  readonly imitated: TrainedGraph | undefined;
+  readonly weights: GraphWeights;
+  readonly values: Float32Array;
+  readonly images: FinetuneImages;
+  readonly size: TrainedGraph['input'];
+}
+
+async function imageTask(
+  { graph, imitated, weights, values, images, size }: Prepared,
+  choice: EngineChoice,
+  threads: number,
+  { batch, microBatch, weightDecay, teacherWeight, seed }: ImageFinetuneOptions,
+): Promise<TrainingTask<ImageExample, ClassificationSums>> {
+  const { training, preprocessing, augmentation } = images;
+  const pool = new TrainingPool<ImageShare, ImageExample, ClassificationSums>({
+    program: 'finetuning/images/image-worker.js',
+    choice,
+    threads,
+    examples: batch,
+  });
+  const { parameters } = weights;
+  const trained = newTrainedValues(values, parameters, pool.lanes, weightDecay);
+  const share = imitated ? (training.labels ? teacherWeight : 1) : 0;
+  try {
+    await pool.share({ graph, trained, microBatch, teacherWeight: share, ...(imitated && { teacher: imitated }) });
+  } catch (error) {
+    await pool.close();
+    throw error;
+  }
+  return {
+    pool,
+    trained,
+    parameters,
+    examples: training.source.names.length,
+    read: (indices, epoch) => readExamples(training, indices, preprocessing, size, augmentation, seed + epoch),
+    predictions: () => 1,
+    lossOf: ({ crossEntropy, divergence }) => (1 - share) * crossEntropy + share * divergence,
+  };
+}
+
+/** Height, width and channels of the images after preprocessing. */
+async function sizeOf({ training, preprocessing }: FinetuneImages): Promise<TrainedGraph['input']> {
+  const options = { preprocessing: { ...preprocessing, layout: 'nhwc' as const }, batchSize: 1 };
+  for await (const { images } of imageBatches(training.source, selectImages(training.source, undefined, 0), options)) {
+    const [, height, width, channels] = images.dims as [number, number, number, number];
+    return { height, width, channels };
+  }
+  throw new DoubleSparseError('file-unreadable', `${training.source.path} holds no images`);
+}
+
+function teacherGraph(teacher: OnnxModel, graph: TrainedGraph): TrainedGraph {
+  const { model } = unpackConstants(teacher);
+  const result = readGraph(model, graph.input, new GraphWeights(model, []));
+  if (result.classes === graph.classes) return result;
+  throw new DoubleSparseError(
+    'shape-mismatch',
+    `the teacher knows ${result.classes} classes, the model ${graph.classes}`,
+    {
+      hint: 'the teacher is the dense model that the other was made from',
+    },
+  );
+}
+
+function checkLabels({ classes }: TrainedGraph, { labels, source }: LabelledImages): void {
+  if (!labels) return;
+  for (let i = 0; i < labels.length; i++) {
+    const label = labels[i] as number;
+    if (label >= 0 && label < classes) continue;
+    throw new DoubleSparseError(
+      'option-out-of-range',
+      `${source.names[i]} has class ${label}, the model knows ${classes}`,
+      {
+        data: { image: source.names[i], label, classes },
+        hint: 'do labels and model belong together?',
+      },
+    );
+  }
+}
+
+async function validationExamples(
+  validation: LabelledImages,
+  preprocessing: Preprocessing,
+  size: TrainedGraph['input'],
+  { validationWindows, seed }: ImageFinetuneOptions,
+): Promise<ImageExample[]> {
+  return readExamples(validation, selectImages(validation.source, validationWindows, seed), preprocessing, size);
+}
+
+/** A run that was refused leaves nothing behind. */
+function refuseExisting({ path }: OnnxModel, out: string, replace: boolean, folder: RunFolder): void {
+  const same = resolve(path) === resolve(out);
+  if (!same && (replace || !existsSync(out))) return;
+  if (!folder.resumed) folder.remove();
+  throw new DoubleSparseError('file-exists', same ? `${out} is the source model itself` : `${out} exists`, {
+    data: { path: out },
+    hint: same ? 'give another name with --out' : 'give another name with --out, or add --force to replace it',
+  });
+}

@@ -1,0 +1,224 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { loadEvaluation } from '../../src/calibration/load-windows.js';
+import { collectParameters } from '../../src/finetuning/collect-parameters.js';
+import { finetune } from '../../src/finetuning/finetune.js';
+import { type FinetuneOptions, finetuneOptionsSchema } from '../../src/finetuning/finetune-options.js';
+import type { FinetuneEvent } from '../../src/finetuning/training-run.js';
+import { writeFinetuned } from '../../src/finetuning/write-finetuned.js';
+import { CompressedCheckpoint } from '../../src/formats/container/checkpoint.js';
+import { ShardedWriter } from '../../src/formats/safetensors/sharded-writer.js';
+import { chooseEngine } from '../../src/linalg/engines/select.js';
+import { openModel } from '../../src/models/llama/open-model.js';
+import { dsf, root, startDsf } from '../cli/run-dsf.js';
+import { temporaryFolder } from '../formats/temporary-folder.js';
+import { seededRandom } from '../helpers.js';
+import { writeCrudeModel } from './compressed-model.js';
+
+const folder = temporaryFolder();
+const dense = join(root, 'models/sotu-m');
+const text = join(root, 'models/sotu-calib.txt');
+const other = join(folder, 'other.txt');
+const compressed = join(folder, 'compressed');
+// Bytes are those of an engine: which one is the fastest may change between two runs on a busy machine.
+const engine = chooseEngine().name;
+const small = { steps: 6, batch: 2, seqLen: 32, engine, evaluateEvery: 2, saveEvery: 2, validationWindows: 4 };
+
+beforeAll(() => {
+  writeCrudeModel(dense, compressed);
+  writeFileSync(other, readFileSync(join(root, 'models/sotu-test.txt'), 'utf8').slice(0, 20_000));
+});
+
+async function run(model: string, out: string, options: Partial<FinetuneOptions> = {}, validate = false) {
+  const events: FinetuneEvent[] = [];
+  const opened = openModel(model);
+  const settings = finetuneOptionsSchema.parse({ ...small, ...options });
+  const { seqLen, validationWindows: windows } = settings;
+  const training = await loadEvaluation(opened.checkpoint, text, { seqLen, windows: 40 });
+  const validation = validate ? await loadEvaluation(opened.checkpoint, other, { seqLen, windows }) : undefined;
+  const texts = { training, ...(validation && { validation }) };
+  try {
+    const result = await finetune(opened, undefined, texts, out, settings, (event) => events.push(event));
+    return { result, events };
+  } finally {
+    opened.checkpoint.close();
+  }
+}
+
+/** Hash of every file of a folder, by name. */
+function hashes(path: string): Record<string, string> {
+  const hash = (name: string): string =>
+    createHash('sha256')
+      .update(readFileSync(join(path, name)))
+      .digest('hex');
+  return Object.fromEntries(
+    readdirSync(path)
+      .sort()
+      .map((name) => [name, hash(name)]),
+  );
+}
+
+/** Bitmasks and counts of all factors. */
+function supportsOf(path: string): unknown {
+  const checkpoint = new CompressedCheckpoint(path);
+  const all = [...checkpoint.products].map(([name, { counts, members }]) => {
+    const masks = checkpoint.readProduct(name).map(({ bitmask }) => Buffer.from(bitmask).toString('hex'));
+    return [name, counts, members, masks];
+  });
+  checkpoint.close();
+  return all;
+}
+
+describe('a compressed model', () => {
+  it('keeps its supports and gets better', async () => {
+    const out = join(folder, 'better');
+    const { events, result } = await run(compressed, out, { steps: 20, evaluateEvery: 20, learningRate: 1e-3 }, true);
+    const losses = events.flatMap((event) => (event.kind === 'validation' ? [event.loss] : []));
+    expect(losses).toHaveLength(2);
+    expect(losses[1]).toBeLessThan(losses[0]! - 0.15);
+    expect(result).toMatchObject({ steps: 20, writtenStep: 20 });
+    expect(supportsOf(out)).toEqual(supportsOf(compressed));
+    expect(existsSync(`${out}.run`)).toBe(false);
+    const { quantization_config: settings } = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'));
+    expect(settings.finetuning).toMatchObject({ steps: 20, learningRate: 1e-3, step: 20, teacher: false });
+    expect(readFileSync(join(out, 'tokenizer.json'))).toEqual(readFileSync(join(dense, 'tokenizer.json')));
+  }, 60_000);
+
+  it('keeps values in the support that became zero', () => {
+    const model = openModel(compressed);
+    const trainee = collectParameters(model, 8, finetuneOptionsSchema.parse({}));
+    trainee.values.fill(0, 0, 5000);
+    const out = join(folder, 'zeros');
+    writeFinetuned(model.checkpoint, out, trainee.values, trainee.stored, { settings: {}, replace: false });
+    expect(supportsOf(out)).toEqual(supportsOf(compressed));
+    const again = collectParameters(openModel(out), 8, finetuneOptionsSchema.parse({}));
+    expect(again.values).toHaveSameBits(trainee.values);
+    model.checkpoint.close();
+  });
+
+  it('that was not trained at all is written as it was', () => {
+    const model = openModel(compressed);
+    const trainee = collectParameters(
+      model,
+      8,
+      finetuneOptionsSchema.parse({ train: ['linear', 'norms', 'embeddings'] }),
+    );
+    const out = join(folder, 'same');
+    writeFinetuned(model.checkpoint, out, trainee.values, trainee.stored, { settings: {}, replace: false });
+    expect(hashes(out)['model.safetensors']).toBe(hashes(compressed)['model.safetensors']);
+    model.checkpoint.close();
+  });
+});
+
+describe('a dense model', () => {
+  it('keeps the zeros of its matrices on request', async () => {
+    const masked = writeMasked(join(folder, 'masked'));
+    const zerosOf = (path: string): number[] => {
+      const { checkpoint } = openModel(path);
+      const { data } = checkpoint.read('model.layers.3.mlp.up_proj.weight');
+      checkpoint.close();
+      return [...data.keys()].filter((i) => data[i] === 0);
+    };
+    await run(masked, join(folder, 'masked-kept'), { keepZeros: true });
+    await run(masked, join(folder, 'masked-free'));
+    expect(zerosOf(join(folder, 'masked-kept'))).toEqual(zerosOf(masked));
+    expect(zerosOf(join(folder, 'masked-free')).length).toBeLessThan(100);
+  }, 60_000);
+});
+
+/** sotu-m with half of its matrices' entries zero. */
+function writeMasked(path: string): string {
+  const { checkpoint } = openModel(dense);
+  const tensors = [...checkpoint.tensors.values()];
+  const writer = new ShardedWriter(
+    path,
+    tensors.map((tensor) => ({ tensors: [tensor] })),
+  );
+  const random = seededRandom(1);
+  for (const { name } of tensors) {
+    const isMatrix = name.includes('_proj');
+    writer.writeFloats(
+      name,
+      checkpoint.read(name).data.map((value) => (isMatrix && random() < 0.5 ? 0 : value)),
+    );
+  }
+  writer.commit();
+  for (const file of ['config.json', 'tokenizer.json', 'tokenizer_config.json'])
+    writeFileSync(join(path, file), readFileSync(join(dense, file)));
+  checkpoint.close();
+  return path;
+}
+
+describe('a run', () => {
+  it('stops when the validation text says so, and writes the best step', async () => {
+    const { result, events } = await run(
+      compressed,
+      join(folder, 'stopped'),
+      { steps: 50, evaluateEvery: 1, patience: 2, learningRate: 0.05, warmup: 0 },
+      true,
+    );
+    const losses = events.flatMap((event) => (event.kind === 'validation' ? [event.loss] : []));
+    expect(result.steps).toBe(result.writtenStep + 2);
+    expect(result.validationLoss).toBe(Math.min(...losses));
+    expect(events.at(-1)?.kind).toBe('stopped');
+  });
+
+  it('whose loss is no number names the step and keeps the checkpoint before it', async () => {
+    const out = join(folder, 'diverged');
+    const diverging = run(compressed, out, { learningRate: 1e37, warmup: 1, saveEvery: 1, steps: 4 });
+    await expect(diverging).rejects.toMatchObject({
+      code: 'non-finite-value',
+      message: expect.stringMatching(/^step [23]:/),
+    });
+    expect(existsSync(join(out, 'config.json'))).toBe(false);
+    expect(existsSync(`${out}.run`)).toBe(true);
+  });
+
+  it('refuses to write over a model, and to go on with other options', async () => {
+    await expect(run(compressed, compressed)).rejects.toMatchObject({ code: 'option-out-of-range' });
+    expect(existsSync(`${compressed}.run`)).toBe(false);
+    await expect(run(compressed, join(folder, 'diverged'), { learningRate: 1e-4 })).rejects.toMatchObject({
+      code: 'run-mismatch',
+      message: expect.stringContaining('learningRate was 1e+37, now 0.0001'),
+    });
+  });
+
+  it('killed again and again ends with the bytes of an undisturbed one', async () => {
+    const command = (out: string): string[] => [
+      ...['finetune', compressed, '--data', text, '--validation', other, '--teacher', dense, '--out', out],
+      ...['--steps', '12', '--batch', '3', '--micro-batch', '1', '--seq-len', '32', '--engine', engine],
+      ...['--evaluate-every', '3', '--save-every', '2', '--validation-windows', '4'],
+    ];
+    const whole = join(folder, 'whole');
+    expect(dsf(...command(whole))).toMatchObject({ status: 0 });
+    const broken = join(folder, 'broken');
+    const random = seededRandom(3);
+    let kills = 0;
+    while ((await killAfter(2 + Math.floor(random() * 3), command(broken))) === 'killed') {
+      expect(existsSync(join(broken, 'config.json'))).toBe(false);
+      kills++;
+    }
+    expect(kills).toBeGreaterThanOrEqual(2);
+    expect(hashes(broken)).toEqual(hashes(whole));
+    expect(existsSync(`${broken}.run`)).toBe(false);
+  }, 180_000);
+});
+
+/** Starts a run and kills it when it has made `steps` more steps, or after its end. */
+function killAfter(steps: number, command: string[]): Promise<'killed' | 'ended'> {
+  return new Promise((resolve, reject) => {
+    const child = startDsf(...command);
+    let said = '';
+    child.stderr?.on('data', (data: Buffer) => {
+      said += data.toString();
+      if (said.split('\n').filter((line) => /^\[ *\d+\/\d+\]/.test(line)).length >= steps) child.kill('SIGKILL');
+    });
+    child.on('exit', (code, signal) => {
+      if (signal === 'SIGKILL') resolve('killed');
+      else if (code === 0) resolve('ended');
+      else reject(new Error(`exit code ${code}: ${said}`));
+    });
+  });
+}

@@ -1,0 +1,27 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { adamStep } from '../../src/training/adamw.js';
+import '../helpers.js';
+
+const golden = JSON.parse(readFileSync(join(import.meta.dirname, 'golden/adamw.json'), 'utf8')) as {
+  start: number[];
+  gradients: number[][];
+  norms: number[];
+  results: number[][];
+};
+
+it("steps are those of PyTorch's AdamW", () => {
+  const values = Float32Array.from(golden.start);
+  const [first, second] = [new Float32Array(values.length), new Float32Array(values.length)];
+  for (const [i, gradient] of golden.gradients.entries()) {
+    adamStep(values, Float32Array.from(gradient), first, second, {
+      learningRate: 0.1,
+      weightDecay: 0.3,
+      step: i + 1,
+      gradientScale: Math.min(1, 1 / golden.norms[i]!),
+    });
+    // fp32 against float64.
+    expect(values).toBeAllclose(golden.results[i]!, { rtol: 2e-6, atol: 1e-7 });
+  }
+});
