@@ -80,7 +80,7 @@ function moments(data: Float32Array, from: number, step: number, outer: number, 
 
 /**
  * Moments of the outputs W x + b from those of the inputs, without running anything: mean W E[x] + b, variance
- * w H w^T - (w E[x])^2 of each row w.
+ * w S w^T of each row w, S the covariance of the inputs.
  * @param weight out x in; the product of the factors of a compressed layer.
  * @param bias one an output (default: zeros).
  */
@@ -90,30 +90,30 @@ export function outputMoments(
   inputs: InputStatistics,
 ): ChannelStatistics {
   const { rows, columns, data } = weight;
-  const { gram, mean: inputMean, count } = inputs;
-  if (gram.rows !== columns || (bias && bias.length !== rows)) {
+  const { covariance, mean: inputMean, count } = inputs;
+  if (covariance.rows !== columns || (bias && bias.length !== rows)) {
     throw new DoubleSparseError(
       'shape-mismatch',
-      `a ${rows}x${columns} weight, a Gram matrix of ${gram.rows} inputs and ${bias?.length ?? 'no'} biases`,
-      { data: { rows, columns, inputs: gram.rows, biases: bias?.length ?? 0 } },
+      `a ${rows}x${columns} weight, a covariance of ${covariance.rows} inputs and ${bias?.length ?? 'no'} biases`,
+      { data: { rows, columns, inputs: covariance.rows, biases: bias?.length ?? 0 } },
     );
   }
   const mean = new Float64Array(rows);
   const variance = new Float64Array(rows);
   for (let r = 0; r < rows; r++) {
-    let [first, second] = [0, 0];
+    let [first, squares] = [0, 0];
     for (let i = 0; i < columns; i++) {
       const w = data[r * columns + i] as number;
       if (w === 0) continue;
       let product = 0;
       for (let j = 0; j < columns; j++)
-        product += (gram.data[i * columns + j] as number) * (data[r * columns + j] as number);
+        product += (covariance.data[i * columns + j] as number) * (data[r * columns + j] as number);
       first += w * (inputMean[i] as number);
-      second += w * product;
+      squares += w * product;
     }
     mean[r] = first + (bias?.[r] ?? 0);
-    // Rounding of the Gram matrix, fp32, can make a channel without variance negative.
-    variance[r] = Math.max(0, second - first ** 2);
+    // Rounding of the covariance, fp32, can make a channel without variance negative.
+    variance[r] = Math.max(0, squares);
   }
   return { mean, variance, count };
 }

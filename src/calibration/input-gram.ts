@@ -8,8 +8,8 @@ import type { Tensor } from './tensor.js';
 
 /** What calibration tells about the inputs of a matrix: vectors x of length `in`, one a position. */
 export interface InputStatistics {
-  /** H = (1/N) sum x x^T, in x in. */
-  readonly gram: Matrix;
+  /** (1/N) sum (x - E[x]) (x - E[x])^T, in x in. */
+  readonly covariance: Matrix;
   /** (1/N) sum x. */
   readonly mean: Float64Array;
   /** N, the number of positions. */
@@ -20,18 +20,22 @@ export interface InputStatistics {
 
 /** What calibration tells about wanted outputs t of length `out`, together with the inputs x of the same positions. */
 export interface TargetStatistics {
-  /** (1/N) sum t x^T, out x in. */
-  readonly cross: Matrix;
+  /** (1/N) sum (t - E[t]) (x - E[x])^T, out x in. */
+  readonly covariance: Matrix;
   /** (1/N) sum t, and (1/N) sum t^2 of each output. */
   readonly mean: Float64Array;
   readonly meanSquare: Float64Array;
 }
 
-/** Sums of inputs and of their products over any number of batches. */
+/**
+ * Sums of inputs and of their products over any number of batches. The products are those of inputs less a constant, the
+ * mean of the first batch: of inputs that vary little around a large mean, sums of fp32 would keep nothing but the mean.
+ */
 export class InputGram {
   readonly #compute: Compute;
   readonly #products: Matrix;
   readonly #sum: Float64Array;
+  #constant: Float32Array | undefined;
   readonly #target: { readonly cross: Matrix; readonly sum: Float64Array; readonly squares: Float64Array } | undefined;
   #count = 0;
 
@@ -56,12 +60,20 @@ export class InputGram {
   addRows(rows: Matrix, targets?: Matrix): void {
     if (rows.rows === 0) return;
     const first = this.#count === 0;
-    addGram(this.#compute, rows, this.#products, first);
-    addColumns(rows, this.#sum);
+    const compute = this.#compute;
+    this.#constant ??= columnMeans(rows);
+    const constant = this.#constant;
+    compute.scope(() => {
+      const varying = compute.matrix(rows.rows, rows.columns);
+      for (let i = 0, at = 0; i < rows.rows; i++)
+        for (let j = 0; j < rows.columns; j++, at++)
+          varying.data[at] = (rows.data[at] as number) - (constant[j] as number);
+      addGram(compute, varying, this.#products, first);
+      addColumns(rows, this.#sum);
+      if (targets && this.#target) addCrossGram(compute, targets, varying, this.#target.cross, first);
+    });
     this.#count += rows.rows;
-    if (!targets || !this.#target) return;
-    addCrossGram(this.#compute, targets, rows, this.#target.cross, first);
-    addColumns(targets, this.#target.sum, this.#target.squares);
+    if (targets && this.#target) addColumns(targets, this.#target.sum, this.#target.squares);
   }
 
   /**
@@ -73,14 +85,47 @@ export class InputGram {
       throw new DoubleSparseError('option-out-of-range', 'a Gram matrix of no inputs', { data: { count: 0 } });
     }
     const count = this.#count;
+    const constant = this.#constant as Float32Array;
     const meanOf = (sum: Float64Array): Float64Array => sum.map((value) => value / count);
-    const target = this.#target && {
-      cross: meanCrossGram([this.#target.cross], count),
-      mean: meanOf(this.#target.sum),
-      meanSquare: meanOf(this.#target.squares),
+    const mean = meanOf(this.#sum);
+    // E[x] - s: small next to s, so that little is lost where its products are taken away.
+    const rest = mean.map((value, i) => value - (constant[i] as number));
+    const covariance = plusProduct(meanGram([this.#products], count), -1, rest, rest);
+    for (let i = 0; i < covariance.data.length; i += covariance.columns + 1)
+      covariance.data[i] = Math.max(0, covariance.data[i] as number);
+    if (!this.#target) return { covariance, mean, count };
+    const { cross, sum, squares } = this.#target;
+    const target = { mean: meanOf(sum), meanSquare: meanOf(squares) };
+    return {
+      covariance,
+      mean,
+      count,
+      target: { ...target, covariance: plusProduct(meanCrossGram([cross], count), -1, target.mean, rest) },
     };
-    return { gram: meanGram([this.#products], count), mean: meanOf(this.#sum), count, target };
   }
+}
+
+/** E[a b^T] of vectors with these means: H = E[x x^T] from the covariance of x. */
+export function secondMoments(
+  covariance: Matrix,
+  means: readonly [a: ArrayLike<number>, b: ArrayLike<number>],
+): Matrix {
+  return plusProduct({ ...covariance, data: covariance.data.slice() }, 1, ...means);
+}
+
+/** target + factor left right^T, in place. */
+function plusProduct(target: Matrix, factor: number, left: ArrayLike<number>, right: ArrayLike<number>): Matrix {
+  const { columns, data } = target;
+  for (let i = 0, at = 0; at < data.length; i++)
+    for (let j = 0; j < columns; j++, at++)
+      data[at] = (data[at] as number) + factor * ((left[i] as number) * (right[j] as number));
+  return target;
+}
+
+function columnMeans(rows: Matrix): Float32Array {
+  const sums = new Float64Array(rows.columns);
+  addColumns(rows, sums);
+  return Float32Array.from(sums, (sum) => sum / rows.rows);
 }
 
 function addColumns({ columns, data }: Matrix, sums: Float64Array, squares?: Float64Array): void {

@@ -1,7 +1,7 @@
 import { invertPositiveDefinite, withDamping } from '../linalg/cholesky.js';
 import type { Compute } from '../linalg/compute.js';
 import { type Matrix, zeros } from '../linalg/matrix.js';
-import type { InputStatistics } from './input-gram.js';
+import { type InputStatistics, secondMoments } from './input-gram.js';
 
 /** Inputs of a linear layer y = W x + b, and the weight that a compressed one should be near to. */
 export interface LinearProblem {
@@ -13,12 +13,6 @@ export interface LinearProblem {
 
 /** Part of the mean variance of an input that is added to each, so that directions hardly seen keep their weights. */
 const ridge = 1e-3;
-
-/**
- * A variance below this part of the mean square is what fp32 sums leave of none, and may even be negative: such an input
- * is taken for a constant.
- */
-const leastVariance = 2 ** -20;
 
 /**
  * What to approximate a layer by so that its outputs come near to those wanted: for V x + c with c free,
@@ -38,60 +32,19 @@ export function linearProblem(
   const gram = zeros(columns, columns);
   const cross = uses.every(({ target }) => target) ? zeros(rows, columns) : undefined;
   const total = uses.reduce((sum, { count }) => sum + count, 0);
-  for (const { gram: products, mean, count, target } of uses) {
+  for (const { covariance, mean, count, target } of uses) {
     const share = count / total;
-    addCentered(gram, products, mean, centered ? mean : undefined, share);
-    if (cross && target) addCentered(cross, target.cross, target.mean, centered ? mean : undefined, share);
+    addPart(gram, share, centered ? covariance : secondMoments(covariance, [mean, mean]));
+    if (cross && target)
+      addPart(cross, share, centered ? target.covariance : secondMoments(target.covariance, [target.mean, mean]));
   }
-  if (centered) isolateConstants(weight, gram, cross, uses, total);
   if (!cross) return { weight, gram };
   return { weight: targetWeight(weight, gram, cross, compute), gram };
 }
 
-/** target += share (products - left right^T). */
-function addCentered(
-  target: Matrix,
-  products: Matrix,
-  left: Float64Array,
-  right: Float64Array | undefined,
-  share: number,
-): void {
-  const { rows, columns, data } = target;
-  for (let i = 0, at = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++, at++) {
-      const mean = right ? (left[i] as number) * (right[j] as number) : 0;
-      data[at] = (data[at] as number) + share * ((products.data[at] as number) - mean);
-    }
-  }
-}
-
-/**
- * Gives inputs that do not vary the least variance that can be told, and no covariance; their weights stay as they are.
- */
-function isolateConstants(
-  weight: Matrix,
-  gram: Matrix,
-  cross: Matrix | undefined,
-  uses: readonly InputStatistics[],
-  total: number,
-): void {
-  const { columns, data } = gram;
-  for (let i = 0; i < columns; i++) {
-    const diagonal = i * columns + i;
-    const square = uses.reduce(
-      (sum, { gram: { data: own }, count }) => sum + (count / total) * (own[diagonal] as number),
-      0,
-    );
-    const least = leastVariance * square;
-    if ((data[diagonal] as number) >= least) continue;
-    for (let j = 0; j < columns; j++) {
-      data[i * columns + j] = 0;
-      data[j * columns + i] = 0;
-    }
-    data[diagonal] = least;
-    for (let row = 0; cross && row < cross.rows; row++)
-      cross.data[row * columns + i] = (weight.data[row * columns + i] as number) * least;
-  }
+/** target += share part. */
+function addPart({ data }: Matrix, share: number, part: Matrix): void {
+  for (let i = 0; i < data.length; i++) data[i] = (data[i] as number) + share * (part.data[i] as number);
 }
 
 function targetWeight(weight: Matrix, gram: Matrix, cross: Matrix, compute: Compute): Matrix {

@@ -66,7 +66,7 @@ describe('moments of channels', () => {
     errorOf(() => momentsOf(1, random(1, 2, 3), random(1, 2, 4)), 'shape-mismatch');
     errorOf(() => momentsOf(2, random(1, 2, 3)), 'shape-mismatch');
     errorOf(() => momentsOf(1), 'option-out-of-range');
-    const inputs = { gram: randomMatrix(3, 3, 1), mean: new Float64Array(3), count: 1 };
+    const inputs = { covariance: randomMatrix(3, 3, 1), mean: new Float64Array(3), count: 1 };
     errorOf(() => outputMoments(randomMatrix(2, 4, 1), undefined, inputs), 'shape-mismatch');
     errorOf(() => outputMoments(randomMatrix(2, 3, 1), new Float32Array(3), inputs), 'shape-mismatch');
   });

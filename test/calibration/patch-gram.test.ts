@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { outputMoments } from '../../src/calibration/channel-moments.js';
 import type { ConvolutionGeometry } from '../../src/calibration/convolution-geometry.js';
-import { addProductInputs, InputGram } from '../../src/calibration/input-gram.js';
+import { addProductInputs, InputGram, secondMoments } from '../../src/calibration/input-gram.js';
 import { PatchGram } from '../../src/calibration/patch-gram.js';
 import type { Tensor } from '../../src/calibration/tensor.js';
 import { decodeFloats } from '../../src/formats/dtype.js';
@@ -43,10 +43,13 @@ describe.each(Object.entries(cases))('%s', (name, { geometry, groups, channels, 
       for (const batch of batches) gram.add(batch);
       const results = gram.finish();
       expect(results).toHaveLength(groups);
-      for (const [group, { gram: h, mean, count: positions }] of results.entries()) {
+      for (const [group, { covariance, mean, count: positions }] of results.entries()) {
         expect(positions).toBe(count);
         // The fp32 sums run over at most a hundred products of order one.
-        expect(h).toBeAllclose(parts(read(`${name}/gram`), groups)[group]!, { rtol: 1e-5, atol: 1e-5 });
+        expect(secondMoments(covariance, [mean, mean])).toBeAllclose(parts(read(`${name}/gram`), groups)[group]!, {
+          rtol: 1e-5,
+          atol: 1e-5,
+        });
         expect(mean).toBeAllclose(parts(read(`${name}/mean`), groups)[group]!, { rtol: 1e-6, atol: 1e-7 });
       }
     }
@@ -137,18 +140,18 @@ describe('positions drawn at random', () => {
   test('so many an image, by the seed, whatever the batches', () => {
     const drawn = gramOf({ maximumPositions: 50, seed: 3 });
     expect(drawn.count).toBe(2000);
-    expect(gramOf({ maximumPositions: 50, seed: 3 }, images(input)).gram).toBeAllclose(drawn.gram, {
+    expect(gramOf({ maximumPositions: 50, seed: 3 }, images(input)).covariance).toBeAllclose(drawn.covariance, {
       rtol: 1e-4,
       atol: 1e-5,
     });
-    expect(gramOf({ maximumPositions: 50, seed: 4 }).gram.data).not.toEqual(drawn.gram.data);
+    expect(gramOf({ maximumPositions: 50, seed: 4 }).covariance.data).not.toEqual(drawn.covariance.data);
   });
 
   test('an estimate of the whole', () => {
     const whole = gramOf({ maximumPositions: 144 });
     expect(whole.count).toBe(40 * 144);
     // Entries have variance below 1/3: standard error below 0.013 with 2000 positions.
-    expect(gramOf({ maximumPositions: 50 }).gram).toBeAllclose(whole.gram, { atol: 0.06 });
+    expect(gramOf({ maximumPositions: 50 }).covariance).toBeAllclose(whole.covariance, { atol: 0.06 });
   });
 });
 
@@ -157,7 +160,8 @@ test('inputs of matrix products: every vector along the last dimension', () => {
   const gram = new InputGram(compute, 6);
   addProductInputs(gram, 6, { dims: [3, 1000, 6], data: rows.data.subarray(0, 18000) }, 'fc');
   addProductInputs(gram, 6, { dims: [6000, 6], data: rows.data.subarray(18000) }, 'fc');
-  const { gram: h, mean, count } = gram.finish();
+  const { covariance, mean, count } = gram.finish();
+  const h = secondMoments(covariance, [mean, mean]);
   expect(count).toBe(9000);
   for (let i = 0; i < 6; i++) {
     let sum = 0;
