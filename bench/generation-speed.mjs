@@ -32,7 +32,7 @@ const residentMegabytes = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc
 async function serveModel(path, representation) {
   const loaded = await loadTokenModel(path, {
     threads,
-    capacity: prompt + tokens,
+    capacity: Math.max(prompt, 16) + tokens + 1,
     ...(representation && { representation }),
     ...(flags.kernels && { kernels: flags.kernels }),
   });

@@ -15,6 +15,12 @@ export interface LinearProblem {
 const ridge = 1e-3;
 
 /**
+ * A variance below this part of the mean square is what fp32 sums leave of none, and may even be negative: such an input
+ * is taken for a constant.
+ */
+const leastVariance = 2 ** -20;
+
+/**
  * What to approximate a layer by so that its outputs come near to those wanted: for V x + c with c free,
  * the mean of |t - V x - c|^2 is tr((W* - V) S (W* - V)^T) and what no V changes, with S the covariance of the inputs,
  * C that of wanted outputs and inputs, and W* = W + (C - W S) (S + ridge)^-1. Without wanted outputs W* = W.
@@ -37,6 +43,7 @@ export function linearProblem(
     addCentered(gram, products, mean, centered ? mean : undefined, share);
     if (cross && target) addCentered(cross, target.cross, target.mean, centered ? mean : undefined, share);
   }
+  if (centered) isolateConstants(weight, gram, cross, uses, total);
   if (!cross) return { weight, gram };
   return { weight: targetWeight(weight, gram, cross, compute), gram };
 }
@@ -55,6 +62,35 @@ function addCentered(
       const mean = right ? (left[i] as number) * (right[j] as number) : 0;
       data[at] = (data[at] as number) + share * ((products.data[at] as number) - mean);
     }
+  }
+}
+
+/**
+ * Gives inputs that do not vary the least variance that can be told, and no covariance; their weights stay as they are.
+ */
+function isolateConstants(
+  weight: Matrix,
+  gram: Matrix,
+  cross: Matrix | undefined,
+  uses: readonly InputStatistics[],
+  total: number,
+): void {
+  const { columns, data } = gram;
+  for (let i = 0; i < columns; i++) {
+    const diagonal = i * columns + i;
+    const square = uses.reduce(
+      (sum, { gram: { data: own }, count }) => sum + (count / total) * (own[diagonal] as number),
+      0,
+    );
+    const least = leastVariance * square;
+    if ((data[diagonal] as number) >= least) continue;
+    for (let j = 0; j < columns; j++) {
+      data[i * columns + j] = 0;
+      data[j * columns + i] = 0;
+    }
+    data[diagonal] = least;
+    for (let row = 0; cross && row < cross.rows; row++)
+      cross.data[row * columns + i] = (weight.data[row * columns + i] as number) * least;
   }
 }
 

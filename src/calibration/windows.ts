@@ -123,7 +123,10 @@ function tooShort(tokens: number, length: number, samples: number): DoubleSparse
     `the text has ${tokens} tokens, too few for ${samples} different windows of ${length}`,
     {
       data: { tokens, needed: length + samples - 1, seqLen: length, samples },
-      hint: 'take a longer text, or a smaller --seq-len',
+      hint:
+        samples > 1
+          ? 'take a longer text, fewer --samples, or a smaller --seq-len'
+          : 'take a longer text, or a smaller --seq-len',
     },
   );
 }

@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadCalibration, loadEvaluation } from '../calibration/load-windows.js';
-import { sharedText } from '../calibration/overlap.js';
 import { compareModels } from '../comparison/compare-models.js';
 import { type ComparisonEvent, compareOptionsSchema } from '../comparison/comparison.js';
 import { embedded } from '../compression/embedded.js';
@@ -12,8 +11,8 @@ import { comparisonTable } from '../report/comparison-table.js';
 import { productLine } from '../report/compression-report.js';
 import { formatBytes, formatSeconds } from '../report/table.js';
 import { parseOptions } from './flags.js';
-import { cappedSeqLen, noticeEngine, noticeWindows } from './notices.js';
-import { printResult, say, showStatus } from './terminal.js';
+import { cappedSeqLen, noticeEngine, noticeShared, noticeWindows } from './notices.js';
+import { commandLine, printResult, say, showStatus } from './terminal.js';
 
 export interface CompareFlags {
   text?: string;
@@ -41,11 +40,7 @@ export async function compareLanguageModels(path: string, flags: CompareFlags): 
   noticeWindows(calibration, 'calibration');
   noticeWindows(evaluation, 'evaluation');
   noticeEngine(options.engine);
-  const common = sharedText((finetuning ?? calibration).windows, evaluation.windows);
-  if (common > 0.01)
-    say(
-      `${(100 * common).toFixed(0)} % of the evaluation text is also in the calibration text: the perplexities are too good`,
-    );
+  noticeShared(finetuning ?? calibration, evaluation);
   say(
     `calibration ${samples} x ${seqLen} tokens, evaluation ${evaluation.windows.length} x ${seqLen} tokens, ${bos ? 'with' : 'without'} BOS`,
   );
@@ -56,9 +51,7 @@ export async function compareLanguageModels(path: string, flags: CompareFlags): 
   process.once('SIGINT', () => {
     removeTemporary();
     if (keep !== undefined)
-      say(
-        `interrupted; finished rows and matrices are kept in ${keep}. To go on:\n  dsf ${process.argv.slice(2).join(' ')}`,
-      );
+      say(`interrupted; finished rows and matrices are kept in ${keep}. To go on:\n  ${commandLine()}`);
     process.exit(130);
   });
   const other = smaller && {

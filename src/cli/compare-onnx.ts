@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { type CnnComparisonEvent, cnnCompareOptionsSchema, compareOnnx } from '../compression/cnn/compare-onnx.js';
+import { type CnnComparisonEvent, cnnCompareOptionsSchema, compareOnnx } from '../comparison/compare-onnx.js';
 import { DoubleSparseError } from '../errors.js';
 import { openOnnx } from '../formats/onnx/reader.js';
 import { cnnComparisonTable, cnnRowLine, denseLine } from '../report/onnx-comparison.js';

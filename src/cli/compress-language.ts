@@ -1,18 +1,21 @@
 import { readdirSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { type LoadOptions, loadCalibration, loadEvaluation } from '../calibration/load-windows.js';
+import { loadCalibration, loadEvaluation } from '../calibration/load-windows.js';
+import type { TokenWindows } from '../calibration/windows.js';
 import { type CompressionResult, compressModel } from '../compression/compress-model.js';
-import { compressOptionsSchema } from '../compression/compress-options.js';
+import { type CompressOptions, compressOptionsSchema } from '../compression/compress-options.js';
 import type { CompressionEvent } from '../compression/compression-event.js';
 import { dryRun } from '../compression/dry-run.js';
 import { embedded } from '../compression/embedded.js';
+import { DoubleSparseError } from '../errors.js';
 import { perplexity } from '../evaluation/perplexity.js';
+import { chooseEngine } from '../linalg/engines/select.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import { compressionSummary, dryRunTable, matchedLine, productLine } from '../report/compression-report.js';
 import { parseOptions } from './flags.js';
-import { cappedSeqLen, noticeEngine, noticeWindows } from './notices.js';
-import { printResult, say, showStatus } from './terminal.js';
+import { cappedSeqLen, noticeEngine, noticeShared, noticeWindows } from './notices.js';
+import { commandLine, printResult, say, showStatus } from './terminal.js';
 
 export interface CompressFlags {
   calibration?: string;
@@ -32,10 +35,11 @@ export async function compressLanguageModel(path: string, flags: CompressFlags):
   const { checkpoint } = model;
   const seqLen = cappedSeqLen(options.seqLen, model.config.contextLength);
   const settings = { ...options, seqLen };
-  if (dry) {
-    const plan = dryRun(model, settings);
-    return printResult(json ? JSON.stringify(plan) : dryRunTable(plan));
-  }
+  if (evaluationWindows !== undefined && evaluate === undefined)
+    throw new DoubleSparseError('option-out-of-range', '--windows are those of --evaluate, which is not given', {
+      data: { option: 'windows' },
+      hint: 'add --evaluate TEXT; --samples is the number of calibration windows',
+    });
   const text = options.calibration ?? embedded.calibrationText;
   if (options.calibration === undefined)
     say(`no --calibration given: calibrating on the embedded ${basename(text)}; text like your own is better`);
@@ -45,22 +49,29 @@ export async function compressLanguageModel(path: string, flags: CompressFlags):
     `calibration: ${samples} windows of ${seqLen} tokens out of ${windows.tokens}, ${bos ? 'with' : 'without'} BOS, hash ${windows.hash.slice(0, 12)}`,
   );
   noticeWindows(windows, 'calibration');
+  const evaluation =
+    evaluate === undefined
+      ? undefined
+      : await loadEvaluation(checkpoint, evaluate, { seqLen, bos, textField, windows: evaluationWindows });
+  if (evaluation) {
+    noticeWindows(evaluation, 'evaluation');
+    noticeShared(windows, evaluation);
+  }
   noticeEngine(options.engine);
+  if (dry) {
+    const plan = dryRun(model, out, settings);
+    return printResult(json ? JSON.stringify(plan) : dryRunTable(plan));
+  }
   process.once('SIGINT', () => {
-    say(
-      `interrupted; every finished matrix is kept in ${out}.run. To go on:\n  dsf ${process.argv.slice(2).join(' ')}`,
-    );
+    say(`interrupted; every finished matrix is kept in ${out}.run. To go on:\n  ${commandLine()}`);
     process.exit(130);
   });
   const result = await compressModel(model, windows, out, settings, progressTo);
   const summaryText = compressionSummary(result, out, modelBytes(out));
   if (json) say(summaryText);
   else printResult(summaryText);
-  const evaluation =
-    evaluate === undefined
-      ? undefined
-      : await evaluateBoth(model, out, evaluate, { seqLen, bos, textField, windows: evaluationWindows });
-  const report = { ...summary(result, out), seconds: result.seconds, ...(evaluation && { evaluation }) };
+  const evaluated = evaluation && (await evaluateBoth(model, out, evaluation, options));
+  const report = { ...summary(result, out), seconds: result.seconds, ...(evaluated && { evaluation: evaluated }) };
   if (json) printResult(JSON.stringify(report));
   checkpoint.close();
 }
@@ -69,17 +80,17 @@ export async function compressLanguageModel(path: string, flags: CompressFlags):
 async function evaluateBoth(
   model: LlamaModel,
   out: string,
-  text: string,
-  options: LoadOptions & { windows?: number | undefined },
+  text: TokenWindows,
+  { engine, threads }: CompressOptions,
 ): Promise<{ dense: number; compressed: number; standardError: number; windows: number }> {
-  const loaded = await loadEvaluation(model.checkpoint, text, options);
-  const dense = await perplexity(model, loaded);
+  const own = { engine: chooseEngine(engine), ...(threads !== undefined && { threads }) };
+  const dense = await perplexity(model, text, own);
   const written = openModel(out);
-  const compressed = await perplexity(written, loaded);
+  const compressed = await perplexity(written, text, own);
   written.checkpoint.close();
   const { perplexity: value, standardError, windows } = compressed;
   say(
-    `perplexity on ${windows} x ${options.seqLen} tokens: dense ${dense.perplexity.toFixed(3)}, compressed ${value.toFixed(3)} ± ${standardError.toFixed(3)}`,
+    `perplexity on ${windows} x ${text.seqLen} tokens: dense ${dense.perplexity.toFixed(3)}, compressed ${value.toFixed(3)} ± ${standardError.toFixed(3)}`,
   );
   return { dense: dense.perplexity, compressed: value, standardError, windows };
 }

@@ -78,10 +78,7 @@ export function openCalibrationImages(path: string | undefined, { arrayLayout }:
   });
 }
 
-export function noticeSkipped(
-  skipped: readonly { readonly name: string; readonly reason: string }[],
-  left: number,
-): void {
+function noticeSkipped(skipped: readonly { readonly name: string; readonly reason: string }[], left: number): void {
   if (skipped.length === 0) return;
   say(`${skipped.length} of ${left + skipped.length} calibration images could not be read and were skipped:`);
   for (const { name, reason } of skipped) say(`  ${name}: ${reason}`);

@@ -2,21 +2,34 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { loadEvaluation } from '../calibration/load-windows.js';
 import { calibrationOptionsSchema } from '../calibration/options.js';
+import type { TokenWindows } from '../calibration/windows.js';
 import { factorizationOptionsSchema } from '../compression/layers-options.js';
 import { DoubleSparseError } from '../errors.js';
 import { evaluationOptionsSchema } from '../evaluation/options.js';
 import { perplexity } from '../evaluation/perplexity.js';
+import { runtimePerplexity } from '../evaluation/runtime-perplexity.js';
 import { chooseEngine } from '../linalg/engines/select.js';
+import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import { formatSeconds } from '../report/table.js';
+import { loadTokenModel } from '../runtime/load-model.js';
 import { evaluateOnImages } from './eval-images.js';
 import { addFlags, flagNames } from './flags.js';
 import { addImageFlags, type ImageFlags, imageFlagNames, isOnnxPath, refuseFlags } from './image-flags.js';
-import { cappedSeqLen, noticeEngine, noticeWindows } from './notices.js';
+import { cappedSeqLen, noticeEngine, noticeTuning, noticeWindows } from './notices.js';
 import { printResult, say, showStatus } from './terminal.js';
 
 const { threads, engine } = factorizationOptionsSchema.shape;
-const textSchema = evaluationOptionsSchema.extend({ textField: calibrationOptionsSchema.shape.textField, engine });
+const textSchema = evaluationOptionsSchema.extend({
+  textField: calibrationOptionsSchema.shape.textField,
+  engine,
+  runtime: z
+    .enum(['dense', 'sparse'])
+    .default('dense')
+    .describe(
+      'dense expands weights block by block; sparse computes as generate does, from weights as they are stored',
+    ),
+});
 const commonSchema = z.object({ threads });
 
 interface OwnFlags {
@@ -69,19 +82,54 @@ async function evaluateOnText(path: string, text: string, flags: TextFlags & Own
   if (calibrationText(checkpoint.config) === loaded.textHash) {
     say('this is the text that the model was calibrated on: the perplexity is too good');
   }
-  const result = await perplexity(model, loaded, {
-    engine: chooseEngine(flags.engine),
-    ...(flags.threads !== undefined && { threads: flags.threads }),
-    onProgress: ({ block, blocks }) => showStatus(`block ${block} of ${blocks}`),
-  });
+  const compute = flags.runtime === 'sparse' ? sparsePerplexity : densePerplexity;
+  const result = await compute(model, loaded, flags);
   checkpoint.close();
   say(
     `${result.windows} windows of ${seqLen} tokens from the first token on, ${bos ? 'with' : 'without'} BOS, first token of each not scored; ${formatSeconds(result.seconds)}`,
   );
   const { perplexity: value, standardError, tokens } = result;
+  const { vocabularySize } = model.config;
+  if (value >= vocabularySize)
+    say(
+      `no better than guessing among ${vocabularySize} tokens: the model is damaged or compressed beyond use, or its tokenizer is another model's`,
+    );
   if (json)
-    printResult(JSON.stringify({ perplexity: value, standardError, tokens, windows: result.windows, seqLen, bos }));
+    printResult(
+      JSON.stringify({
+        perplexity: value,
+        standardError,
+        tokens,
+        windows: result.windows,
+        seqLen,
+        bos,
+        runtime: flags.runtime,
+      }),
+    );
   else printResult(`perplexity ${value.toFixed(4)} ± ${standardError.toFixed(4)} (${tokens} tokens scored)`);
+}
+
+function densePerplexity(model: LlamaModel, text: TokenWindows, { engine, threads }: TextFlags) {
+  return perplexity(model, text, {
+    engine: chooseEngine(engine),
+    ...(threads !== undefined && { threads }),
+    onProgress: ({ block, blocks }) => showStatus(`block ${block} of ${blocks}`),
+  });
+}
+
+async function sparsePerplexity(llama: LlamaModel, text: TokenWindows, { engine, threads }: TextFlags) {
+  const loaded = await loadTokenModel(llama, {
+    capacity: text.seqLen,
+    engine,
+    ...(threads !== undefined && { threads }),
+  });
+  noticeTuning(loaded);
+  try {
+    const onProgress = (windows: number): void => showStatus(`window ${windows} of ${text.windows.length}`);
+    return await runtimePerplexity(loaded.model, text, { onProgress });
+  } finally {
+    await loaded.model.close();
+  }
 }
 
 /** Hash of the text that a compressed model was calibrated on. */

@@ -64,7 +64,7 @@ export function addFlags(command: Command, schema: z.ZodObject, group?: string):
       option.argParser((text) => {
         const result = field.safeParse(parse(text));
         if (result.success) return result.data;
-        throw new InvalidArgumentError(result.error.issues.map((issue) => issue.message).join('; '));
+        throw new InvalidArgumentError(result.error.issues.map(explained).join('; '));
       });
     }
     if (field instanceof z.ZodDefault) {
@@ -74,6 +74,11 @@ export function addFlags(command: Command, schema: z.ZodObject, group?: string):
     if (group !== undefined) option.helpGroup(group);
     command.addOption(option);
   }
+}
+
+/** What was wrong with a value, for whoever typed it. */
+function explained({ code, message, ...rest }: z.core.$ZodIssue): string {
+  return code === 'invalid_type' && 'expected' in rest ? `A ${rest.expected} is expected.` : message;
 }
 
 function valueName(schema: z.ZodType): string {

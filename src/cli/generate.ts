@@ -13,6 +13,7 @@ import {
 } from '../runtime/generation/options.js';
 import { loadTokenModel } from '../runtime/load-model.js';
 import { addFlags } from './flags.js';
+import { noticeTuning } from './notices.js';
 import { readStandardInput } from './standard-input.js';
 import { printResult, say, showStatus } from './terminal.js';
 
@@ -57,10 +58,12 @@ export function addGenerateCommand(program: Command): void {
       const { contextLength } = llama.config;
       if (context !== undefined && context > contextLength)
         say(`--context ${context} is more than the ${contextLength} positions that the model was made for`);
-      const { model } = await loadTokenModel(llama, {
+      const loaded = await loadTokenModel(llama, {
         ...(threads !== undefined && { threads }),
         ...(context !== undefined && { capacity: context }),
       });
+      noticeTuning(loaded);
+      const { model } = loaded;
       try {
         say(`prompt tokens: ${prompt.length}, ${beginning(tokenizer, prompt)}`);
         const result = await printed(json, (signal) => generate(model, tokenizer, prompt, { ...options, signal }));

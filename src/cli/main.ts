@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { DoubleSparseError, describeError } from '../errors.js';
+import { addBenchCommand } from './bench.js';
 import { addCompareCommand } from './compare.js';
 import { addCompressCommand } from './compress.js';
 import { addDoctorCommand } from './doctor.js';
@@ -12,6 +13,7 @@ import { addGenerateCommand } from './generate.js';
 import { addInspectCommand } from './inspect.js';
 import { addLayersCommand } from './layers.js';
 import { clearStatus, say } from './terminal.js';
+import { addTuneCommand } from './tune.js';
 
 /** Exit codes: 0 ok, 1 failed, 2 usage, 3 verification failed; 130 interrupted (compress.ts). */
 const failed = 1;
@@ -38,6 +40,8 @@ addFinetuneCommand(program);
 addEvalCommand(program);
 addGenerateCommand(program);
 addInspectCommand(program);
+addTuneCommand(program);
+addBenchCommand(program);
 addExportCommand(program);
 addLayersCommand(program);
 addDoctorCommand(program);

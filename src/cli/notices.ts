@@ -1,5 +1,7 @@
 import type { LoadedWindows } from '../calibration/load-windows.js';
+import { sharedText } from '../calibration/overlap.js';
 import { chooseEngine, engineFailures } from '../linalg/engines/select.js';
+import type { LoadedModel } from '../runtime/load-model.js';
 import { say } from './terminal.js';
 
 /** Says what the machine lacks where that made `auto` take a slower engine. */
@@ -11,10 +13,24 @@ export function noticeEngine(requested: Parameters<typeof chooseEngine>[0]): voi
   }
 }
 
+/** Says why a plan of `dsf tune` that lies beside the model was not used. */
+export function noticeTuning({ tuningIgnored }: LoadedModel): void {
+  if (tuningIgnored !== undefined) say(tuningIgnored);
+}
+
 /** Says what is special about windows of a text. */
 export function noticeWindows({ overlap, truncated }: LoadedWindows, name: string): void {
   if (overlap) say(`the ${name} text is short for so many windows: some of them overlap`);
   if (truncated) say(`the ${name} text is longer than what is read at most: only its beginning was used`);
+}
+
+/** A part of a text that both kinds of windows hold makes perplexities too good. */
+export function noticeShared(calibration: LoadedWindows, evaluation: LoadedWindows): void {
+  const shared = sharedText(calibration.windows, evaluation.windows);
+  if (shared <= 0.01) return;
+  say(
+    `${(100 * shared).toFixed(0)} % of the evaluation text is also in the calibration text: the perplexities are too good`,
+  );
 }
 
 /** The context may be shorter than the windows that were asked for. */

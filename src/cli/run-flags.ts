@@ -30,7 +30,10 @@ export const commonFlagsSchema = z.object({
     .describe(
       'whose inputs count: those behind what is compressed already, gathered for a block at once (default), again after each group of its matrices, or for each layer of an ONNX model (its default); or those of the dense model, cheaper but worse',
     ),
-  effort,
+  effort: effort
+    .unwrap()
+    .optional()
+    .describe('how long double-sparse searches (default: default, search of ONNX models, which is for small layers)'),
   seed,
   threads,
   engine,

@@ -19,6 +19,13 @@ export function clearStatus(): void {
   statusShown = false;
 }
 
+/** This command as it can be typed again. */
+export function commandLine(): string {
+  const quoted = (part: string): string =>
+    /^[\w@%+=:,./-]+$/.test(part) ? part : `'${part.replaceAll("'", "'\\''")}'`;
+  return ['dsf', ...process.argv.slice(2).map(quoted)].join(' ');
+}
+
 export function printResult(text: string): void {
   clearStatus();
   process.stdout.write(`${text}\n`);

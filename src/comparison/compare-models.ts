@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { TokenWindows } from '../calibration/windows.js';
@@ -10,6 +10,7 @@ import { RunResources } from '../compression/run-resources.js';
 import { type PerplexityOptions, type PerplexityResult, perplexity } from '../evaluation/perplexity.js';
 import type { MethodName } from '../factorization/registry.js';
 import { writeError } from '../formats/atomic-file.js';
+import { makeFolder } from '../formats/make-folder.js';
 import type { EngineName } from '../linalg/engine.js';
 import { chooseEngine } from '../linalg/engines/select.js';
 import type { LlamaModel } from '../models/llama/model.js';
@@ -126,8 +127,8 @@ function earlierEngine(targets: readonly { readonly out: string }[]): EngineName
 
 /** Opens the runs of rows that are to be computed; what forbids one of them is found before any work. */
 function openRuns(folder: string, rows: readonly Row[], open: readonly Row[]): void {
+  makeFolder(folder);
   try {
-    mkdirSync(folder, { recursive: true });
     // One that was killed as it removed what it no longer needed.
     for (const row of rows) if (!open.includes(row)) rmSync(`${row.run.out}.run`, { recursive: true, force: true });
   } catch (cause) {

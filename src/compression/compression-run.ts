@@ -5,6 +5,7 @@ import { compressedAlready } from '../formats/container/writer.js';
 import { claimModelFolder } from '../formats/model-folder.js';
 import { type Matrix, stackRows } from '../linalg/matrix.js';
 import type { GroupMatrices } from '../models/llama/forward-job.js';
+import type { LlamaModel } from '../models/llama/model.js';
 import type { BlockWeights } from '../models/llama/weights.js';
 import type { CompressOptions } from './compress-options.js';
 import type { CompressionEvent } from './compression-event.js';
@@ -70,11 +71,9 @@ export class CompressionRun {
    * @throws DoubleSparseError `run-in-use`, `run-mismatch`, `file-exists`, `file-unwritable`, `disk-full`
    */
   open(): void {
-    const { model } = this.#resources;
     const folder = new RunFolder(`${this.out}.run`, this.fingerprint, { restart: this.options.force });
     this.#folder = folder;
-    if (model.checkpoint.format === 'double-sparse') throw compressedAlready(model.checkpoint);
-    claimModelFolder(this.out, model.checkpoint, this.options.force || folder.ownsOutput);
+    checkOutput(this.#resources.model, this.out, this.options.force || folder.ownsOutput);
   }
 
   get folder(): RunFolder {
@@ -255,6 +254,15 @@ export class CompressionRun {
     const eta = this.#done === 1 ? undefined : (elapsed * (total - before)) / this.#costDone;
     this.report({ kind: 'product', done: this.#done, total: this.plan.units.length, unit, metrics, eta });
   }
+}
+
+/**
+ * Can a model be compressed to this folder? Makes nothing.
+ * @throws DoubleSparseError `option-out-of-range`, `file-exists`, `file-unwritable`
+ */
+export function checkOutput({ checkpoint }: LlamaModel, out: string, replace: boolean): void {
+  if (checkpoint.format === 'double-sparse') throw compressedAlready(checkpoint);
+  claimModelFolder(out, checkpoint, replace);
 }
 
 /** In proportion to the operations of a factorisation. */

@@ -5,6 +5,7 @@ import { groupInputSize, linearGroups } from '../models/llama/tensors.js';
 import { blockBytes } from '../models/llama/weights.js';
 import type { CompressOptions } from './compress-options.js';
 import { type CompressionPlan, type PlannedUnit, planCompression } from './compression-plan.js';
+import { checkOutput } from './compression-run.js';
 import { hiddenStatesBytes, hiddenStatesLimit, sequencesInMemory } from './hidden-states.js';
 import { checkMatching, statesWhileMatching } from './matching/check-matching.js';
 
@@ -33,7 +34,12 @@ export function unitBudget({ members }: PlannedUnit, sparsity: number): number {
   return members.reduce((sum, { rows, columns }) => sum + nonzeroBudget(rows * columns, sparsity), 0);
 }
 
-export function dryRun(model: LlamaModel, options: CompressOptions): DryRun {
+/**
+ * @param out folder of the compressed model.
+ * @throws DoubleSparseError whatever would forbid the run to begin, but for a run folder that is taken
+ */
+export function dryRun(model: LlamaModel, out: string, options: CompressOptions): DryRun {
+  checkOutput(model, out, options.force);
   const plan = planCompression(model, options);
   const { config } = model;
   let [budget, masks, largest] = [0, 0, 0];

@@ -7,7 +7,10 @@ import { engineNames } from '../linalg/engine.js';
 export const factorizationOptionsSchema = z.object({
   sparsity: z.number().min(0).lt(1).default(0.5).describe('part of the weights to remove, 0 <= s < 1'),
   effort: z.enum(efforts).default('default').describe('how long double-sparse searches'),
-  seed: z.int().default(0).describe('seed of whatever is random in a method'),
+  seed: z
+    .int()
+    .default(0)
+    .describe('seed of whatever is random: the choice of calibration data, and methods that draw numbers'),
   threads: z.int().min(1).max(1024).optional().describe('cores to use (default: all)'),
   engine: z
     .enum(['auto', ...engineNames])

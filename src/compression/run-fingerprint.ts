@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { TokenWindows } from '../calibration/windows.js';
 import { type EngineName, engineNames } from '../linalg/engine.js';
 import { createChosenEngine, type EngineChoice } from '../linalg/engines/select.js';
+import { type Matrix, matrix } from '../linalg/matrix.js';
 import type { LlamaModel } from '../models/llama/model.js';
-import { blockTensor, finalNormName, type LinearName, linearNames } from '../models/llama/tensors.js';
 import type { CompressOptions } from './compress-options.js';
 import type { CompressionPlan } from './compression-plan.js';
 import { type Fingerprint, storedFingerprint } from './run-folder.js';
@@ -11,14 +11,17 @@ import { type Fingerprint, storedFingerprint } from './run-folder.js';
 /** Version of everything that decides a run's bytes; another one does not go on with its products. */
 const runVersion = 1;
 
-/** Tells a model from others: configuration, headers, and a few tensors, as headers alone would not tell a fine-tuned model. */
-export function modelHash({ checkpoint, config }: LlamaModel): string {
+/** Tells a model from all others: configuration, headers, and every value. Reads the whole model. */
+export function modelHash({ checkpoint }: LlamaModel): string {
   const tensors = [...checkpoint.tensors.values()].map(({ name, shape, dtype, bytes }) => [name, shape, dtype, bytes]);
   const hash = createHash('sha256').update(JSON.stringify([checkpoint.config, tensors]));
-  const first = blockTensor(0, linearNames[0]);
-  const last = blockTensor(config.layers - 1, linearNames.at(-1) as LinearName);
-  for (const name of [finalNormName, first, last]) {
-    const { data } = checkpoint.read(name);
+  let room = new Float32Array(0);
+  const allocate = (rows: number, columns: number): Matrix => {
+    if (room.length < rows * columns) room = new Float32Array(rows * columns);
+    return matrix(rows, columns, room.subarray(0, rows * columns));
+  };
+  for (const name of checkpoint.tensors.keys()) {
+    const { data } = checkpoint.read(name, allocate);
     hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
   return hash.digest('hex');

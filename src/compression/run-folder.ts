@@ -2,7 +2,6 @@ import {
   appendFileSync,
   existsSync,
   linkSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -12,6 +11,7 @@ import {
 import { join, resolve } from 'node:path';
 import { DoubleSparseError } from '../errors.js';
 import { writeError, writeFileAtomically } from '../formats/atomic-file.js';
+import { makeFolder } from '../formats/make-folder.js';
 import { isAlive } from '../formats/process-alive.js';
 
 /** What must agree for a run to go on: everything that its bytes depend on. */
@@ -42,11 +42,7 @@ export class RunFolder {
    */
   constructor(path: string, fingerprint: Fingerprint, { restart = false }: { restart?: boolean } = {}) {
     this.path = path;
-    try {
-      mkdirSync(path, { recursive: true });
-    } catch (cause) {
-      throw writeError(path, cause);
-    }
+    makeFolder(path);
     this.#lock();
     try {
       const stored = storedFingerprint(path);

@@ -4,7 +4,8 @@ export interface PerplexityStatistics {
   /**
    * Standard error of the perplexity by the delta method: perplexity * (standard error of the mean loss). The windows
    * are the independent observations, since losses within a text go together: standard deviation of the windows' mean
-   * losses / sqrt(windows). A single window falls back to its tokens.
+   * losses / sqrt(windows). Of fewer than eight windows the spread is little known: then it is at least that of the
+   * tokens.
    */
   readonly standardError: number;
   readonly standardErrorFrom: 'windows' | 'tokens';
@@ -16,18 +17,21 @@ export interface PerplexityStatistics {
   readonly windowLosses: readonly number[];
 }
 
+/** From so many windows on their spread alone gives the standard error. */
+const enoughWindows = 8;
+
 /** @param losses of the scored tokens of each window; windows of equal length. */
 export function perplexityStatistics(losses: readonly Float64Array[]): PerplexityStatistics {
   const tokens = losses.reduce((sum, window) => sum + window.length, 0);
   const meanLoss = losses.reduce((sum, window) => sum + total(window), 0) / tokens;
-  const standardErrorFrom = losses.length > 1 ? 'windows' : 'tokens';
   const windowLosses = losses.map((window) => total(window) / window.length);
-  const observations = losses.length > 1 ? windowLosses : [...(losses[0] ?? [])];
+  const ofWindows = standardErrorOfMean(windowLosses);
+  const ofTokens = losses.length < enoughWindows ? standardErrorOfMean(losses.flatMap((window) => [...window])) : 0;
   const perplexity = Math.exp(meanLoss);
   return {
     perplexity,
-    standardError: perplexity * standardErrorOfMean(observations),
-    standardErrorFrom,
+    standardError: perplexity * Math.max(ofWindows, ofTokens),
+    standardErrorFrom: ofWindows >= ofTokens ? 'windows' : 'tokens',
     tokens,
     meanLoss,
     windowLosses,

@@ -1,7 +1,8 @@
 import type { Compute } from '../linalg/compute.js';
 import type { Matrix } from '../linalg/matrix.js';
 
-export const efforts = ['fast', 'default', 'max'] as const;
+/** `search` takes some fifty times as long as `max`: for small layers, as those of convolutional networks. */
+export const efforts = ['fast', 'default', 'max', 'search'] as const;
 export type Effort = (typeof efforts)[number];
 
 /** Options that every method takes. */

@@ -1,5 +1,6 @@
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
-import { maskStride, type PackedFactor } from '../formats/container/packed-factor.js';
+import { maskStride } from '../formats/container/mask-stride.js';
+import type { PackedFactor } from '../formats/container/packed-factor.js';
 import { decodeFloats } from '../formats/dtype.js';
 import type { Matrix } from '../linalg/matrix.js';
 import type { LlamaModel } from '../models/llama/model.js';

@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { accessSync, constants, readdirSync, readFileSync, realpathSync, rmSync, type Stats, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { DoubleSparseError } from '../errors.js';
 import { writeError, writeFileAtomically } from './atomic-file.js';
 import type { Checkpoint } from './checkpoint.js';
@@ -12,23 +12,49 @@ const foreignWeights =
 const maximumSideFileBytes = 256e6;
 
 /**
- * Checks that a model may be written to `folder`.
- * @throws DoubleSparseError `file-exists` when it holds a model and `replace` is not set; `option-out-of-range` when it
- *   is the source itself.
+ * Checks that a model may be written to `folder`; makes nothing.
+ * @throws DoubleSparseError `file-exists` when it holds a model and `replace` is not set, or is no folder;
+ *   `option-out-of-range` when it is the source itself; `file-unwritable` when it cannot be made or written to.
  */
 export function claimModelFolder(folder: string, source: Checkpoint, replace: boolean): void {
-  const same = (path: string) => realpathSync(path) === realpathSync(source.path);
-  if (statSync(folder, { throwIfNoEntry: false }) && same(folder)) {
+  const there = statusOf(folder);
+  if (there && realpathSync(folder) === realpathSync(source.path)) {
     throw new DoubleSparseError('option-out-of-range', `${folder} is the model to be read`, {
       data: { folder },
       hint: 'write to another folder',
     });
   }
-  if (!replace && statSync(folder, { throwIfNoEntry: false })?.isDirectory() && holdsModel(folder)) {
+  if (there && !there.isDirectory()) {
+    throw new DoubleSparseError('file-exists', `${folder} is a file, and the model needs a folder`, {
+      data: { folder },
+      hint: 'choose another name',
+    });
+  }
+  checkWritable(folder);
+  if (!replace && there && holdsModel(folder)) {
     throw new DoubleSparseError('file-exists', `${folder} already holds a model`, {
       data: { folder },
       hint: 'choose another folder, or allow it to be replaced (--force)',
     });
+  }
+}
+
+function statusOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (cause) {
+    throw writeError(path, cause);
+  }
+}
+
+/** May files or folders be made in the folder, or in the nearest one above it that exists? */
+function checkWritable(folder: string): void {
+  let nearest = resolve(folder);
+  while (!statusOf(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest);
+  try {
+    accessSync(nearest, constants.W_OK);
+  } catch (cause) {
+    throw writeError(nearest, cause);
   }
 }
 

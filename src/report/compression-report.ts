@@ -4,6 +4,11 @@ import type { PlannedUnit } from '../compression/compression-plan.js';
 import { type DryRun, unitBudget } from '../compression/dry-run.js';
 import { formatBytes, formatError, formatSeconds, renderTable } from './table.js';
 
+/** Perplexity of a result, as a multiple of the dense model's, from which on it is hardly of use. */
+const lostFactor = 2;
+/** Relative layer error of a matrix that is no longer itself. */
+const largeError = 0.3;
+
 /** One line for a finished product: each member's share, then what they have in common. */
 export function productLine({
   done,
@@ -51,12 +56,37 @@ export function compressionSummary(result: CompressionResult, out: string, model
     '',
     `${plan.units.length} products of ${result.metrics.size} weights in ${out}${modelBytes > 0 ? ` (${formatBytes(modelBytes)})` : ''}`,
     `linear layers: ${formatBytes(denseLinearBytes)} -> ${formatBytes(linearBytes)} (${percent(linearBytes, denseLinearBytes)}), ${((8 * linearBytes) / plan.targetedEntries).toFixed(2)} bits per weight`,
+    ...largerNote(linearBytes, denseLinearBytes),
     `nonzeros: ${nonzeros} of ${budget} allowed, ${percent(nonzeros, plan.targetedEntries)} of the compressed weights; with what is kept dense ${percent(nonzeros + keptEntries, plan.allEntries)} of the model`,
     `kept dense: ${[...reasons].map(([reason, count]) => `${count} ${reason}`).join(', ')}`,
     'verified: read back bit for bit, every count within its budget',
     `outputs on calibration windows: perplexity ${result.denseOutput.toFixed(3)} dense, ${result.compressedOutput.toFixed(3)} read back`,
+    ...lossNotes(result),
     `${formatSeconds(result.seconds)} (factorisation ${formatSeconds(result.factorizationSeconds)}), ${result.workers} workers x ${result.blasThreads} threads, ${result.engine}; peak memory ${formatBytes(result.peakMemoryBytes)}`,
   ].join('\n');
+}
+
+function largerNote(bytes: number, denseBytes: number): string[] {
+  return bytes < denseBytes
+    ? []
+    : ['not smaller than dense: at so many nonzeros the zeros save less than the supports take'];
+}
+
+/** What a user must not overlook: matrices without a nonzero, and outputs far from the dense model's. */
+function lossNotes({ metrics, denseOutput, compressedOutput }: CompressionResult): string[] {
+  const empty = [...metrics].filter(([, { nonzeros }]) => nonzeros === 0).map(([name]) => name);
+  const [first] = [...metrics].filter(([, { relativeError }]) => relativeError > largeError);
+  const lost = compressedOutput > lostFactor * denseOutput;
+  return [
+    ...(empty.length > 0 ? [`WITHOUT A NONZERO: ${empty.length} matrices, the first ${empty[0]}`] : []),
+    ...(lost
+      ? [
+          `MUCH IS LOST: ${(compressedOutput / denseOutput).toPrecision(3)} times the dense perplexity${
+            first ? `; the first matrix with a large error (${formatError(first[1].relativeError)}) is ${first[0]}` : ''
+          }. Try a lower --sparsity, another --method, or --exclude what is sensitive`,
+        ]
+      : []),
+  ];
 }
 
 export function dryRunTable(plan: DryRun): string {
@@ -71,6 +101,7 @@ export function dryRunTable(plan: DryRun): string {
     renderTable(['matrix', 'shape', 'method', 'nonzeros'], [...rows, ...kept]),
     '',
     `linear layers: ${formatBytes(plan.denseLinearBytes)} dense -> about ${formatBytes(plan.estimatedLinearBytes)}`,
+    ...largerNote(plan.estimatedLinearBytes, plan.denseLinearBytes),
     `memory: about ${formatBytes(plan.estimatedMemoryBytes)}`,
     `hidden states: ${formatBytes(plan.hiddenStatesBytes)}, ${
       plan.hiddenStatesSpilled

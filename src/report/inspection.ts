@@ -1,6 +1,8 @@
 import type { Checkpoint } from '../formats/checkpoint.js';
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import { elementCount } from '../linalg/element-count.js';
+import { fastestBuild } from '../runtime/kernels.js';
+import { readTunedPlan } from '../runtime/tuned-plan.js';
 import { formatBytes, renderTable } from './table.js';
 
 /** What a model on disk consists of, tensor by tensor and in total. */
@@ -22,6 +24,15 @@ export interface Inspection {
     readonly denseBytes: number;
     readonly singleSparseBytes: number;
   };
+  /** What `dsf tune` left beside the model. */
+  readonly tuning?: InspectedTuning;
+}
+
+interface InspectedTuning {
+  /** Products in each representation; absent when the plan is not for this machine or model. */
+  readonly plan?: Readonly<Record<string, number>>;
+  /** Why it would be ignored. */
+  readonly ignored?: string;
 }
 
 export interface InspectedTensor {
@@ -75,10 +86,21 @@ export function inspect(checkpoint: Checkpoint): Inspection {
       denseBytes: 2 * compressedEntries,
       singleSparseBytes: 2 * nonzeros + compressedEntries / 8,
     },
+    ...inspectedTuning(checkpoint),
   };
 }
 
-export function inspectionTable({ path, format, tensors, bytes, bitsPerWeight, compressed }: Inspection): string {
+function inspectedTuning(checkpoint: CompressedCheckpoint): { tuning?: InspectedTuning } {
+  const stored = readTunedPlan(checkpoint, fastestBuild());
+  if (!stored) return {};
+  if ('ignored' in stored) return { tuning: stored };
+  const plan: Record<string, number> = {};
+  for (const representation of Object.values(stored.tuned.plan)) plan[representation] = (plan[representation] ?? 0) + 1;
+  return { tuning: { plan } };
+}
+
+export function inspectionTable(inspection: Inspection): string {
+  const { path, format, tensors, bytes, bitsPerWeight, compressed, tuning } = inspection;
   const rows = tensors.map(({ name, shape, dtype, bytes: own, nonzeros, product: stored }) => [
     name,
     shape.join('x'),
@@ -100,5 +122,9 @@ export function inspectionTable({ path, format, tensors, bytes, bitsPerWeight, c
       `the same weights dense in fp16: ${formatBytes(denseBytes)} (${((100 * own) / denseBytes).toFixed(1)} %); as one sparse matrix each of as many nonzeros: ${formatBytes(singleSparseBytes)}`,
     );
   }
+  if (tuning?.plan) {
+    const parts = Object.entries(tuning.plan).map(([representation, products]) => `${products} ${representation}`);
+    lines.push(`tuned for this machine: ${parts.join(', ')}`);
+  } else if (tuning?.ignored !== undefined) lines.push(tuning.ignored);
   return lines.join('\n');
 }

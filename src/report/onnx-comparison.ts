@@ -1,4 +1,4 @@
-import type { CnnComparison, CnnComparisonRow } from '../compression/cnn/compare-onnx.js';
+import type { CnnComparison, CnnComparisonRow } from '../comparison/compare-onnx.js';
 import type { ImageEvaluation } from '../evaluation/evaluate-images.js';
 import { formatCount } from './onnx-compression.js';
 import { formatBytes, formatError, formatSeconds, renderTable } from './table.js';

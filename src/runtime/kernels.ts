@@ -83,7 +83,8 @@ export interface RuntimeKernels {
 }
 
 /** Builds of the kernels. `relaxed` has fused multiply-add and a shuffle without bounds. */
-export type KernelBuild = 'plain' | 'relaxed';
+export const kernelBuilds = ['plain', 'relaxed'] as const;
+export type KernelBuild = (typeof kernelBuilds)[number];
 
 const files: Readonly<Record<KernelBuild, string>> = {
   plain: './kernels.wasm',

@@ -1,13 +1,17 @@
 import { availableParallelism } from 'node:os';
 import { DoubleSparseError } from '../errors.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
+import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import { elementCount } from '../linalg/element-count.js';
 import type { EngineName } from '../linalg/engine.js';
+import { findNativeLibrary } from '../linalg/engines/native.js';
 import { chooseEngine } from '../linalg/engines/select.js';
 import type { LlamaConfig } from '../models/llama/config.js';
 import { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import { rotaryTable } from '../models/llama/rope.js';
+import { headName } from '../models/llama/tensors.js';
+import { type ChosenPlan, choosePlan } from './choose-plan.js';
 import { compileKernels, fastestBuild, type KernelBuild } from './kernels.js';
 import { cacheSlots, placeModel } from './place-model.js';
 import type { Representation, RepresentationPlan } from './representation.js';
@@ -28,9 +32,14 @@ export interface RuntimeOptions {
   capacity?: number;
   /** Positions computed at a time, most (default 256). */
   chunk?: number;
-  /** Of every product, or by the product's name (default `stored`). */
-  representation?: Representation | RepresentationPlan;
-  /** For prompts: products of many positions (default `auto`). */
+  /**
+   * Of every product, or by the product's name (`stored` for others). Default `auto`: the plan that `dsf tune`
+   * left beside the model, or else the fastest as measured now, within `memory`.
+   */
+  representation?: Representation | RepresentationPlan | 'auto';
+  /** Bytes that compressed weights may take, for `auto`; see {@link PlanOptions}. */
+  memory?: number;
+  /** For prompts: products of many positions (default: a native library, `auto` where there is none). */
   engine?: EngineName | 'auto';
   /** Build of the kernels (default: the fastest that this machine takes). */
   kernels?: KernelBuild;
@@ -44,9 +53,15 @@ export interface LoadedModel {
   readonly kernels: KernelBuild;
   readonly loadSeconds: number;
   readonly weightBytes: number;
+  /** Weights that one token reads. */
+  readonly tokenBytes: number;
   readonly cacheBytes: number;
   /** What each product came to; empty for a dense model. */
   readonly plan: RepresentationPlan;
+  /** Where the plan comes from: asked for, the file of `dsf tune`, or measured at loading. */
+  readonly planSource: 'given' | ChosenPlan['source'];
+  /** Why a file of `dsf tune` was not used. */
+  readonly tuningIgnored?: string;
 }
 
 /**
@@ -66,17 +81,23 @@ export async function loadTokenModel(
   const capacity = positive('capacity', options.capacity ?? Math.min(config.contextLength, defaultCapacity));
   const chunk = Math.min(capacity, positive('chunk', options.chunk ?? defaultChunk));
   requireRoom(llama, capacity, chunk);
-  const memory = new RuntimeMemory();
-  const representation = options.representation ?? 'stored';
-  const placed = placeModel(memory, llama, { threads, capacity, chunk, representation });
   const build = options.kernels ?? fastestBuild();
+  const memory = new RuntimeMemory();
+  const { representation: wanted = 'auto', memory: memoryLimit } = options;
+  const limit = memoryLimit === undefined ? {} : { memory: memoryLimit };
+  const chosen =
+    wanted === 'auto' && checkpoint instanceof CompressedCheckpoint
+      ? choosePlan(checkpoint, build, limit, memory)
+      : undefined;
+  const representation = chosen?.plan ?? (wanted === 'auto' ? 'stored' : wanted);
+  const placed = placeModel(memory, llama, { threads, capacity, chunk, representation });
   const team = new WorkerTeam(threads, {
     config,
     layout: placed.layout,
     rotary: rotaryTable(config.rope, config.headSize, capacity),
     memory: memory.memory,
     kernels: compileKernels(build),
-    engine: chooseEngine(options.engine ?? 'auto'),
+    engine: chooseEngine(options.engine ?? (findNativeLibrary() ? 'native' : 'auto')),
   });
   return {
     model: new ThreadedTokenModel(config, placed.layout, memory, team, capacity),
@@ -86,8 +107,11 @@ export async function loadTokenModel(
     kernels: build,
     loadSeconds: (performance.now() - begin) / 1000,
     weightBytes: placed.weightBytes,
+    tokenBytes: placed.tokenBytes,
     cacheBytes: placed.cacheBytes,
     plan: placed.plan,
+    planSource: chosen?.source ?? 'given',
+    ...(chosen?.ignored !== undefined && { tuningIgnored: chosen.ignored }),
   };
 }
 
@@ -106,7 +130,8 @@ function positive(name: string, value: number): number {
 /** Before anything is read: a model that 32-bit addresses cannot hold is refused. */
 function requireRoom({ config, checkpoint }: LlamaModel, capacity: number, chunk: number): void {
   let bytes = 0;
-  for (const { shape, dtype, bytes: stored } of checkpoint.tensors.values()) {
+  for (const { name, shape, dtype, bytes: stored } of checkpoint.tensors.values()) {
+    if (name === headName && config.tiedHead) continue;
     const isKept = dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
     bytes += isKept ? stored : 2 * elementCount(shape);
   }

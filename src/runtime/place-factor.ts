@@ -1,4 +1,5 @@
-import { maskStride, type PackedFactor } from '../formats/container/packed-factor.js';
+import { maskStride } from '../formats/container/mask-stride.js';
+import type { PackedFactor } from '../formats/container/packed-factor.js';
 import { indexFactor } from './indexed-factor.js';
 import { populations } from './lane-orders.js';
 import type { RuntimeMemory } from './runtime-memory.js';

@@ -1,4 +1,5 @@
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
+import { bytesPerFloat } from '../formats/dtype.js';
 import type { LlamaConfig } from '../models/llama/config.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import {
@@ -42,6 +43,8 @@ export interface PlacedModel {
   readonly layout: ModelLayout;
   readonly plan: RepresentationPlan;
   readonly weightBytes: number;
+  /** Weights that one token reads: all but an embedding that is not the head. */
+  readonly tokenBytes: number;
   readonly cacheBytes: number;
 }
 
@@ -52,6 +55,8 @@ export function placeModel(memory: RuntimeMemory, model: LlamaModel, options: Pl
   const before = memory.size;
   const products = new Products(memory, model, representation);
   const embedding = placeDense(memory, checkpoint, embeddingName);
+  // A tied head that was saved a second time with other values is refused.
+  if (config.tiedHead && checkpoint.tensors.has(headName)) model.readHead();
   const head = config.tiedHead ? embedding : placeDense(memory, checkpoint, headName);
   const finalNorm = placeVector(memory, checkpoint, finalNormName);
   const weights = Array.from({ length: config.layers }, (_, layer) => {
@@ -98,7 +103,8 @@ export function placeModel(memory: RuntimeMemory, model: LlamaModel, options: Pl
       inverseSums: memory.allocate(4 * queryTile),
     })),
   };
-  return { layout, plan: products.plan, weightBytes, cacheBytes };
+  const unread = config.tiedHead ? 0 : embedding.rows * embedding.columns * bytesPerFloat(embedding.type);
+  return { layout, plan: products.plan, weightBytes, tokenBytes: weightBytes - unread, cacheBytes };
 }
 
 function innerWidths(blocks: readonly BlockLayout[]): number[] {

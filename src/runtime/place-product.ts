@@ -1,6 +1,7 @@
 import type { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import { factorTensors, type StoredProduct } from '../formats/container/description.js';
-import { checkFactor, maskStride } from '../formats/container/packed-factor.js';
+import { maskStride } from '../formats/container/mask-stride.js';
+import { checkFactor } from '../formats/container/packed-factor.js';
 import { readBitmaskInto } from '../formats/container/stored-factor.js';
 import { bytesPerFloat } from '../formats/dtype.js';
 import { maximumIndexedColumns } from './indexed-factor.js';

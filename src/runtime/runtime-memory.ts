@@ -9,7 +9,7 @@ const alignment = 64;
 /** Kernels load 16 bytes from the first byte of a value on, whatever is left of the values. */
 const overread = 16;
 
-/** One shared WebAssembly memory with the weights, the cache and the scratch of a runtime; nothing is given back. */
+/** One shared WebAssembly memory with the weights, the cache and the scratch of a runtime. */
 export class RuntimeMemory {
   readonly memory = new WebAssembly.Memory({ initial: 1, maximum: maximumMemoryBytes / pageBytes, shared: true });
   // The first page holds the static data of the kernels and their table.
@@ -43,6 +43,17 @@ export class RuntimeMemory {
     }
     this.#top = end;
     return address;
+  }
+
+  /** Gives back, as zeros, what is allocated inside. */
+  scope<T>(inside: () => T): T {
+    const before = this.#top;
+    try {
+      return inside();
+    } finally {
+      this.bytes(before, Math.min(this.#top, this.memory.buffer.byteLength) - before).fill(0);
+      this.#top = before;
+    }
   }
 
   /** A view; growing makes a new buffer object for the same bytes, so take it when it is needed. */

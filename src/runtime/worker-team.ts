@@ -3,6 +3,9 @@ import { DoubleSparseError, receivedError } from '../errors.js';
 import { workerFile } from '../worker-file.js';
 import type { RuntimeAnswer, RuntimeJob, RuntimeWorkerData } from './worker.js';
 
+/** A thread allocates no more than some objects a call: small young generations keep tens of megabytes from being touched. */
+const resourceLimits = { maxYoungGenerationSizeMb: 1 };
+
 /** The threads of a runtime. They sleep between jobs, and do not keep the process alive then. */
 export class WorkerTeam {
   readonly #workers: readonly Worker[];
@@ -11,7 +14,7 @@ export class WorkerTeam {
     const file = workerFile('runtime/worker.js');
     this.#workers = Array.from({ length: threads }, (_, thread) => {
       const workerData: RuntimeWorkerData = { ...data, thread, threads };
-      const worker = new Worker(file, { workerData });
+      const worker = new Worker(file, { workerData, resourceLimits });
       worker.unref();
       return worker;
     });

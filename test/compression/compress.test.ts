@@ -111,6 +111,24 @@ describe('dsf compress on the embedded model', () => {
     60_000,
   );
 
+  it('says when the result is larger than dense, and when it has lost the model', () => {
+    const some = ['--method', 'magnitude', '--include', '*layers.0.*', '--force'];
+    const whole = compress(model, join(folder, 'lost'), ...some, '--sparsity', '0');
+    expect(whole.stdout).toContain('not smaller than dense');
+    const lost = compress(model, join(folder, 'lost'), ...some, '--sparsity', '0.99');
+    expect(lost.stdout).toMatch(/MUCH IS LOST: .* model\.layers\.0\./);
+    const empty = compress(model, join(folder, 'lost'), ...some, '--sparsity', '0.9999999');
+    expect(empty.stdout).toMatch(/WITHOUT A NONZERO: 7 matrices, the first model\.layers\.0\./);
+    expect([whole.status, lost.status, empty.status]).toEqual([0, 0, 0]);
+  }, 60_000);
+
+  it('says that it is evaluated on its calibration text, before the run', () => {
+    const some = ['--calibration', text, '--evaluate', text, '--samples', '100', '--windows', '1000', '--dry-run'];
+    const { status, stderr } = compress(model, join(folder, 'dry'), ...some);
+    expect(stderr).toMatch(/% of the evaluation text is also in the calibration text/);
+    expect(status).toBe(0);
+  });
+
   it('takes the inputs of the dense model with --sequential dense', () => {
     const [all, alone] = [join(folder, 'dense-inputs'), join(folder, 'alone')];
     expect(compress(model, all, '--sequential', 'dense', '--include', '*layers.0.*,*layers.3.*').status).toBe(0);
@@ -218,6 +236,33 @@ describe('dsf compress refuses', () => {
       2,
       /the pattern nothing matches no linear layer/,
       () => compress(model, join(folder, 'x'), '--include', 'nothing'),
+    ],
+    [
+      'a missing evaluation text, before the run',
+      1,
+      /^(?!.*\[ *1\/).*nowhere\.txt/s,
+      () => compress(model, join(folder, 'x'), '--evaluate', join(folder, 'nowhere.txt')),
+    ],
+    [
+      'windows without an evaluation',
+      2,
+      /--windows are those of --evaluate/,
+      () => compress(model, join(folder, 'x'), '--windows', '3'),
+    ],
+    [
+      'a file in place of its folder, before the run',
+      1,
+      /^(?!.*\[ *1\/).*is a file, and the model needs a folder/s,
+      () => {
+        writeFileSync(join(folder, 'file'), '');
+        return compress(model, join(folder, 'file'));
+      },
+    ],
+    [
+      'a dry run of what a run refuses',
+      1,
+      /no file or folder|cannot/,
+      () => compress(model, '/dev/null/x', '--dry-run'),
     ],
     [
       'to write over its source',

@@ -17,6 +17,14 @@ test('a single window falls back to its tokens', () => {
   expect(perplexityStatistics([Float64Array.of(1)]).standardError).toBe(0);
 });
 
+test('few windows that happen to agree do not make the perplexity certain', () => {
+  const tokens = Float64Array.of(1, 2, 3, 4);
+  const two = perplexityStatistics([tokens, tokens]);
+  expect(two.standardErrorFrom).toBe('tokens');
+  expect(two.standardError).toBeCloseTo(Math.exp(2.5) * Math.sqrt(10 / 7 / 8), 12);
+  expect(perplexityStatistics(Array.from({ length: 8 }, () => tokens)).standardErrorFrom).toBe('windows');
+});
+
 test('the standard error is the spread of the perplexity over texts', () => {
   const random = seededRandom(3);
   const draw = () => {

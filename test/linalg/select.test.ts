@@ -1,3 +1,5 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { expect, it, vi } from 'vitest';
 import { DoubleSparseError } from '../../src/errors.js';
 import { engineNames } from '../../src/linalg/engine.js';
@@ -8,6 +10,24 @@ it('auto is one of those here, never the reference, and stays the same', () => {
   expect(choice.name).not.toBe('reference');
   expect(chooseEngine()).toBe(choice);
   expect(createEngine().name).toBe(choice.name);
+});
+
+it('auto stays the same where others take the cores', async () => {
+  const quiet = chooseEngine('auto').name;
+  const others: ChildProcess[] = Array.from({ length: 2 * availableParallelism() }, () =>
+    spawn(process.execPath, ['--eval', 'console.log(); for (;;);'], { stdio: ['ignore', 'pipe', 'ignore'] }),
+  );
+  try {
+    await Promise.all(others.map((other) => new Promise((resolve) => other.stdout?.once('data', resolve))));
+    for (let i = 0; i < 3; i++) {
+      vi.resetModules();
+      const afresh = await import('../../src/linalg/engines/select.js');
+      expect(afresh.chooseEngine('auto').name).toBe(quiet);
+    }
+  } finally {
+    for (const other of others) other.kill();
+    vi.resetModules();
+  }
 });
 
 it('a choice survives JSON and builds the same engine', () => {

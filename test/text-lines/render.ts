@@ -27,11 +27,31 @@ export async function renderLines(count: number, seed: number, fontFolder: strin
     const text = lineText(random);
     const image = await renderLine(text, random, fontFolder);
     if (!image) continue;
-    writeFileSync(join(folder, `${String(texts.length).padStart(5, '0')}.png`), image);
+    writeFileSync(join(folder, fileName(texts.length)), image);
     texts.push(text);
   }
   return texts;
 }
+
+/** Height and width of {@link renderPages}, multiples of 32 as a text detector wants. */
+const pageSize = [256, 416] as const;
+
+/** Pages for a text detector: four such lines one below the other. */
+export async function renderPages(count: number, seed: number, fontFolder: string, folder: string): Promise<void> {
+  const perPage = 4;
+  const [height, width] = pageSize;
+  const lines = join(folder, '.lines');
+  await renderLines(count * perPage, seed, fontFolder, lines);
+  for (let page = 0; page < count; page++) {
+    const files = Array.from({ length: perPage }, (_, line) => join(lines, fileName(page * perPage + line)));
+    await sharp({ create: { width, height, channels: 3, background: 'white' } })
+      .composite(files.map((input, line) => ({ input, left: 8, top: 8 + line * 62 })))
+      .png()
+      .toFile(join(folder, fileName(page)));
+  }
+}
+
+const fileName = (index: number): string => `${String(index).padStart(5, '0')}.png`;
 
 type Draw = () => number;
 const pick = <T>(random: Draw, list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;

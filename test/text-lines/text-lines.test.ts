@@ -11,7 +11,7 @@ test('edit distance and character accuracy', () => {
   expect(editDistance('kitten', 'sitting')).toBe(3);
   expect(editDistance('', 'ab')).toBe(2);
   expect(editDistance('ab', '')).toBe(2);
-  expect(characterAccuracy(['abcd', 'ab'], ['abxd', 'ab'])).toBe(1 - 1 / 6);
+  expect(characterAccuracy(['ab cd', 'ab'], ['abxd', 'a b'])).toBe(1 - 1 / 6);
 });
 
 test('best path decoding', () => {

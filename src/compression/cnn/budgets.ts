@@ -11,8 +11,6 @@ import { offsetsOf, productOf } from './solve-layer.js';
 
 /** Images on which the outputs are looked at to weigh the layers. */
 const sensitivityImages = 256;
-/** A layer is weighed at the level that loses at least so much of its outputs' energy: less drowns in rounding. */
-const weighedError = 0.02;
 
 interface BudgetLevel extends Level {
   readonly nonzeros: number;
@@ -32,17 +30,14 @@ export async function sensitivities(
   const expected = await outputsOf(model, images, options);
   const result = new Map<PlannedLayer, number>();
   for (const planned of plan.layers) {
-    const { levels, solutions } = curves.get(planned)!;
-    const found = solutions.findIndex((_, i) => levels[i + 1]!.error >= weighedError);
-    const level = found < 0 ? solutions.length - 1 : found;
-    const { error } = levels[level + 1]!;
-    const product = productOf(solutions[level]!, planned.layer.groups, compute);
+    const { weighed } = curves.get(planned)!;
+    const product = productOf(weighed, planned.layer.groups, compute);
     const offsets = offsetsOf(planned, inputs.get(planned)!, product);
     const alone = rewriteModel(model, rewritingOf(model, [{ planned, factors: [product], offsets }]), {
       format: 'plain',
     });
     const loss = outputLoss(expected, await outputsOf(alone.model, images, options));
-    result.set(planned, error > 0 ? loss / error : 0);
+    result.set(planned, weighed.error > 0 ? (loss * weighed.energy) / weighed.error : 0);
   }
   return result;
 }

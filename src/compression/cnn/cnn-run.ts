@@ -1,4 +1,6 @@
+import type { LinearProblem } from '../../calibration/linear-target.js';
 import type { MethodName } from '../../factorization/registry.js';
+import { stackRows } from '../../linalg/matrix.js';
 import { rewriteModel } from '../../models/cnn/rewrite.js';
 import { allocatedBudgets, sensitivities, uniformBudgets } from './budgets.js';
 import type { CnnResources } from './cnn-resources.js';
@@ -7,7 +9,7 @@ import { type LevelCurve, levelCurves } from './level-curves.js';
 import type { CnnCompressOptions, CnnMethodName } from './options.js';
 import type { PlannedLayer } from './planned-layer.js';
 import { type CompressedLayer, rewritingOf } from './replacement.js';
-import { balanced, best, candidatesOf, layerProblems, offsetsOf, productOf, solveLayer } from './solve-layer.js';
+import { balanced, type LayerSolution, layerProblems, offsetsOf, productOf, solveByMethod } from './solve-layer.js';
 
 /** What became of a layer. */
 export interface CnnLayerResult {
@@ -44,12 +46,18 @@ export class LevelDatabase {
     return this.#known.get(method)?.seconds ?? 0;
   }
 
-  async of(method: CnnMethodName, { effort, seed }: CnnCompressOptions) {
+  async of(method: CnnMethodName, { effort, seed }: CnnCompressOptions, report: (event: CnnEvent) => void) {
     const known = this.#known.get(method);
     if (known) return known;
+    const status = (text: string): void => report({ kind: 'status', text });
+    status('inputs of the dense model');
     await this.#resources.denseInputs();
     const start = performance.now();
-    const curves = await levelCurves(this.#resources, method, { effort, seed });
+    const total = this.#resources.plan.layers.length;
+    const curves = await levelCurves(this.#resources, method, { effort, seed }, (done) =>
+      status(`levels of ${done} of ${total} layers measured`),
+    );
+    status('what layers do to the outputs');
     const weights = await sensitivities(this.#resources, curves);
     const made = { curves, weights, seconds: (performance.now() - start) / 1000 };
     this.#known.set(method, made);
@@ -70,7 +78,7 @@ export async function compressLayers(
 ): Promise<{ compressed: CompressedLayer[]; results: CnnLayerResult[] }> {
   const { model, plan, images, gathering, compute } = resources;
   const { method, sparsity, sequential } = options;
-  const budgets = await budgetsOf(resources, database, unitCosts, options);
+  const budgets = await budgetsOf(resources, database, unitCosts, options, report);
   const compressed: CompressedLayer[] = [];
   const results: CnnLayerResult[] = [];
   for (const [done, planned] of plan.layers.entries()) {
@@ -79,8 +87,10 @@ export async function compressLayers(
     const budget = budgets.get(planned)!;
     const { name, rows, columns, groups } = layer;
     const shape = { name, rows, columns, groups };
-    if (budget >= entries) {
-      const reason = sparsity === 0 ? 'nothing is to be removed' : 'its nonzeros are worth more than those of others';
+    const dense = budget >= entries;
+    // Behind nothing that changed, and with its own inputs, a dense layer is right as it is.
+    if (dense && (compressed.length === 0 || sequential === 'dense')) {
+      const reason = sparsity === 0 ? 'nothing is to be removed' : worthMore;
       results.push({ ...shape, method: undefined, nonzeros: entries, relativeError: 0, reason });
     } else {
       const statistics: LayerStatistics =
@@ -88,19 +98,38 @@ export async function compressLayers(
           ? (await resources.denseInputs()).get(planned)!
           : await gatherWithTargets(model, prefixOf(resources, compressed), planned, images, gathering);
       const problems = layerProblems(planned, statistics, compute);
-      const solutions = await Promise.all(
-        candidatesOf(method, columns).map((each) => solveLayer(planned, problems, each, [budget], options, resources)),
-      );
-      const solution = best(solutions.flat());
-      const offsets = offsetsOf(planned, statistics, productOf(solution, groups, compute));
-      compressed.push({ planned, factors: balanced(solution.factors, groups), offsets });
-      const { error, energy, nonzeros } = solution;
-      results.push({ ...shape, method: solution.method, nonzeros, relativeError: energy > 0 ? error / energy : 0 });
+      const { factors, ...result } = dense
+        ? denseSolution(problems, entries)
+        : ((await solveByMethod(planned, problems, method, [budget], options, resources))[0] as LayerSolution);
+      const offsets = offsetsOf(planned, statistics, productOf({ factors }, groups, compute));
+      compressed.push({ planned, factors: balanced(factors, groups), offsets });
+      const { error, energy, nonzeros } = result;
+      const relativeError = energy > 0 ? error / energy : 0;
+      results.push({
+        ...shape,
+        method: result.method,
+        nonzeros,
+        relativeError,
+        ...(dense && { reason: `${worthMore}; refitted to what is compressed before it` }),
+      });
     }
     const seconds = (performance.now() - start) / 1000;
     report({ kind: 'layer', done: done + 1, total: plan.layers.length, layer: results.at(-1)!, seconds });
   }
   return { compressed, results };
+}
+
+const worthMore = 'its nonzeros are worth more than those of others';
+
+/** A layer that keeps all of its weights makes up for those before it. */
+function denseSolution(problems: readonly LinearProblem[], nonzeros: number) {
+  return {
+    method: undefined,
+    factors: [stackRows(problems.map(({ weight }) => weight))],
+    nonzeros,
+    error: 0,
+    energy: 0,
+  };
 }
 
 /** The model with the layers so far compressed, as products: what the next layer sees. */
@@ -117,9 +146,10 @@ async function budgetsOf(
   database: LevelDatabase,
   unitCosts: ReadonlyMap<PlannedLayer, number>,
   options: CnnCompressOptions,
+  report: (event: CnnEvent) => void,
 ): Promise<Map<PlannedLayer, number>> {
   const { allocate, sparsity, method } = options;
   if (allocate === 'uniform' || sparsity === 0) return uniformBudgets(plan.layers, sparsity);
-  const { curves, weights } = await database.of(method, options);
+  const { curves, weights } = await database.of(method, options, report);
   return allocatedBudgets(plan.layers, curves, weights, unitCosts, sparsity);
 }

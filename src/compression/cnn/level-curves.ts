@@ -1,9 +1,8 @@
-import type { LinearProblem } from '../../calibration/linear-target.js';
 import type { Effort } from '../../factorization/factorization.js';
 import type { CnnResources } from './cnn-resources.js';
 import type { CnnMethodName } from './options.js';
 import type { PlannedLayer } from './planned-layer.js';
-import { best, candidatesOf, type LayerSolution, layerProblems, solveLayer } from './solve-layer.js';
+import { type LayerSolution, layerProblems, solveByMethod } from './solve-layer.js';
 
 /** A measured way to compress a layer. */
 export interface MeasuredLevel {
@@ -17,42 +16,57 @@ const densities = [0.7, 0.5, 0.4, 0.3, 0.24, 0.18, 0.14, 0.11, 0.08, 0.06, 0.04,
 /** Points between two measured levels. */
 const between = 4;
 
+/** A layer is weighed at the first level that loses so much of its outputs' energy: less drowns in rounding. */
+const weighedError = 0.02;
+
 export interface LevelCurve {
   /** Dense first. */
   readonly levels: readonly MeasuredLevel[];
-  readonly solutions: readonly LayerSolution[];
+  /** The solution of the level at which the layer is weighed, see budgets.ts. */
+  readonly weighed: LayerSolution;
 }
 
 /**
  * Errors of every layer at every level under the inputs of the dense model, as in the level database of Optimal Brain
  * Compression (arXiv 2208.11580, section 5).
+ * @param onLayer called after each layer with the number of those that are done.
  */
 export async function levelCurves(
   resources: CnnResources,
   method: CnnMethodName,
   options: { readonly effort: Effort; readonly seed: number },
-  onLayer: (layer: PlannedLayer) => void = () => {},
+  onLayer: (done: number) => void = () => {},
 ): Promise<Map<PlannedLayer, LevelCurve>> {
+  const { plan, pool } = resources;
   const inputs = await resources.denseInputs();
-  const curves = await Promise.all(
-    resources.plan.layers.map(async (planned): Promise<[PlannedLayer, LevelCurve]> => {
-      const problems: LinearProblem[] = layerProblems(planned, inputs.get(planned)!, resources.compute);
-      const budgets = [...new Set(densities.map((density) => Math.max(2, Math.floor(density * planned.entries))))];
-      const candidates = candidatesOf(method, planned.layer.columns);
-      const solved = await Promise.all(
-        candidates.map((each) => solveLayer(planned, problems, each, budgets, options, resources)),
-      );
-      const solutions = budgets.map((_, level) => best(solved.map((each) => each[level]!)));
-      onLayer(planned);
-      const measured = solutions.map(({ error, energy }, i) => ({
-        nonzeros: budgets[i]!,
-        error: energy > 0 ? error / energy : 0,
-      }));
-      return [planned, { levels: [{ nonzeros: planned.entries, error: 0 }, ...measured], solutions }];
-    }),
-  );
-  return new Map(curves);
+  // A search would take most of the time of a run, and changes all levels in much the same way.
+  const settings = { ...options, effort: options.effort === 'search' ? 'max' : options.effort };
+  const curves = new Map<PlannedLayer, LevelCurve>();
+  const measure = async (planned: PlannedLayer): Promise<void> => {
+    const problems = layerProblems(planned, inputs.get(planned)!, resources.compute);
+    const budgets = [...new Set(densities.map((density) => Math.max(2, Math.floor(density * planned.entries))))];
+    const solutions = await solveByMethod(planned, problems, method, budgets, settings, resources);
+    const measured = solutions.map(({ error, energy }, i) => ({
+      nonzeros: budgets[i],
+      error: energy > 0 ? error / energy : 0,
+    }));
+    const weighed = measured.findIndex(({ error }) => error >= weighedError);
+    curves.set(planned, {
+      levels: [{ nonzeros: planned.entries, error: 0 }, ...measured],
+      weighed: solutions.at(weighed) as LayerSolution,
+    });
+    onLayer(curves.size);
+  };
+  // The longest first; two for each worker, so that each has work without all matrices being in memory.
+  const waiting = [...plan.layers].sort((a, b) => costOf(b) - costOf(a));
+  const lane = async (): Promise<void> => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) await measure(next);
+  };
+  await Promise.all(Array.from({ length: 2 * pool.workers }, lane));
+  return curves;
 }
+
+const costOf = ({ layer, entries }: PlannedLayer): number => entries * layer.columns;
 
 /** The curve with points between its levels: logarithms of errors are linear in those of the nonzeros. */
 export function interpolated(levels: readonly MeasuredLevel[]): MeasuredLevel[] {

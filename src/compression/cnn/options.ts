@@ -3,7 +3,7 @@ import { augmentationSchema } from '../../calibration/images/options.js';
 import { methodNames } from '../../factorization/registry.js';
 import { compressOptionsSchema } from '../compress-options.js';
 
-/** `auto`: for each layer whichever of {@link autoMethods} has the least error at the same nonzeros. */
+/** `auto`: for each layer whichever of double-sparse, obc and admm has the least error at the same nonzeros. */
 export const cnnMethodNames = ['auto', ...methodNames] as const;
 export type CnnMethodName = (typeof cnnMethodNames)[number];
 
@@ -11,7 +11,7 @@ const { sparsity, effort, seed, threads, engine, include, exclude, force } = com
 
 /** Options of the compression of an ONNX model that do not say by which method, and how far. */
 export const cnnSharedOptionsSchema = z.object({
-  effort,
+  effort: effort.unwrap().default('search'),
   seed,
   threads,
   engine,

@@ -11,15 +11,12 @@ import type { LayerStatistics } from './gather.js';
 import type { CnnMethodName } from './options.js';
 import { groupRows, type PlannedLayer } from './planned-layer.js';
 
-/** The methods of which `auto` takes the best: two factors, or one sparse matrix by the best pruning methods. */
-const autoMethods: readonly MethodName[] = ['double-sparse', 'obc', 'admm'];
-/** Exact pruning of wider layers would take minutes and more; ADMM pruning takes its place. */
+/** Exact pruning of wider layers would take minutes and more; `auto` then takes ADMM pruning alone for one sparse matrix. */
 const widestForObc = 1200;
-
-export function candidatesOf(method: CnnMethodName, columns: number): readonly MethodName[] {
-  if (method !== 'auto') return [method];
-  return autoMethods.filter((each) => each !== 'obc' || columns <= widestForObc);
-}
+/** Exact pruning has rarely less than this part of the error of ADMM pruning: where two factors are better, it cannot win. */
+const obcToAdmm = 0.65;
+/** Operations of one product with the Gram matrix up to which a search over supports takes seconds. */
+const searchOperations = 4e8;
 
 /** Factors of a layer at one budget, all of its groups stacked. */
 export interface LayerSolution {
@@ -59,7 +56,7 @@ export interface SolveOptions {
  * Solves the problems of a layer at several budgets by one method.
  * @param budgets nonzeros of the whole layer; each group gets its part.
  */
-export async function solveLayer(
+async function solveLayer(
   { layer }: PlannedLayer,
   problems: readonly LinearProblem[],
   method: MethodName,
@@ -68,6 +65,8 @@ export async function solveLayer(
   { pool, compute }: Solver,
 ): Promise<LayerSolution[]> {
   const groups = problems.length;
+  const isLarge = (2 * layer.rows * layer.columns ** 2) / groups > searchOperations;
+  const options = { sparsity: 0, effort: effort === 'search' && isLarge ? 'max' : effort, seed };
   const results = await Promise.all(
     problems.map(({ weight, gram }, group) =>
       pool.runLayer({
@@ -78,7 +77,7 @@ export async function solveLayer(
         budgets: budgets.map(
           (budget) => Math.floor((budget * (group + 1)) / groups) - Math.floor((budget * group) / groups),
         ),
-        options: { sparsity: 0, effort, seed },
+        options,
       }),
     ),
   );
@@ -98,8 +97,28 @@ export async function solveLayer(
   });
 }
 
+/**
+ * The same for any method of the command line. `auto` is the better of two factors and of one sparse matrix, for each
+ * budget.
+ */
+export async function solveByMethod(
+  planned: PlannedLayer,
+  problems: readonly LinearProblem[],
+  method: CnnMethodName,
+  budgets: readonly number[],
+  options: SolveOptions,
+  solver: Solver,
+): Promise<LayerSolution[]> {
+  const solve = (each: MethodName) => solveLayer(planned, problems, each, budgets, options, solver);
+  if (method !== 'auto') return solve(method);
+  const [factored, sparse] = await Promise.all([solve('double-sparse'), solve('admm')]);
+  const open = factored.some(({ error }, i) => error > obcToAdmm * sparse[i].error);
+  const exact = open && planned.layer.columns <= widestForObc ? await solve('obc') : sparse;
+  return factored.map((each, i) => best([each, sparse[i], exact[i]]));
+}
+
 /** The solution of least error. */
-export function best(solutions: readonly LayerSolution[]): LayerSolution {
+function best(solutions: readonly LayerSolution[]): LayerSolution {
   return solutions.reduce((least, each) => (each.error < least.error ? each : least));
 }
 

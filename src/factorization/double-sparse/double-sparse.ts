@@ -1,6 +1,7 @@
 import type { Compute } from '../../linalg/compute.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import type { Factorization, FactorizationMethod, FactorizationOptions } from '../factorization.js';
+import { relativeLayerError } from '../layer-error.js';
 import { measured } from '../measure.js';
 import { alternateScaled } from './alternate-scaled.js';
 import { fixedMaskShare } from './fixed-mask.js';
@@ -13,6 +14,7 @@ import {
   shapeSettings,
   supportShare,
 } from './schedule.js';
+import { sparseStart } from './sparse-start.js';
 import { swapSupports } from './support-swap.js';
 
 /**
@@ -30,7 +32,7 @@ function factorizeBySchedule(
   weight: Matrix,
   gram: Matrix,
   options: FactorizationOptions,
-  { outerIterations, refit, swap, finalRefit }: DoubleSparseSchedule,
+  { outerIterations, refit, swap, finalRefit, sparseStart: otherStart }: DoubleSparseSchedule,
   compute: Compute,
   maskIsFixed: boolean,
 ): Factorization {
@@ -52,12 +54,20 @@ function factorizeBySchedule(
       ...(maskIsFixed && { maskSeed: options.seed }),
     };
     const { a, b } = alternateScaled(w, h, budget, settings, compute);
-    const layer = { weight: w, gram: h, a, b };
-    refitFactors(layer, refit, compute);
-    // A fixed mask must stay what it is; its other factor was chosen with it in place.
-    if (!maskIsFixed) swapSupports(layer, swap, compute);
-    refitFactors(layer, finalRefit, compute);
-    return { factors: [a, b] };
+    const finish = (factors: { a: Matrix; b: Matrix }): Matrix[] => {
+      const layer = { weight: w, gram: h, ...factors };
+      refitFactors(layer, refit, compute);
+      // A fixed mask must stay what it is; its other factor was chosen with it in place.
+      if (!maskIsFixed) swapSupports(layer, swap, compute);
+      refitFactors(layer, finalRefit, compute);
+      return [factors.a, factors.b];
+    };
+    const factors = finish({ a, b });
+    const other = otherStart && !maskIsFixed ? sparseStart(w, h, budget, otherStart, compute) : undefined;
+    if (!other) return { factors };
+    const otherFactors = finish(other);
+    const errorOf = (each: Matrix[]): number => relativeLayerError(w, h, each, compute);
+    return { factors: errorOf(otherFactors) < errorOf(factors) ? otherFactors : factors };
   };
   return measured(weight, gram, options, compute, solve, { adopt: false });
 }

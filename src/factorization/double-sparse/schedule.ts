@@ -1,6 +1,7 @@
 import type { Effort } from '../factorization.js';
 import type { SquareShare } from './budget.js';
 import type { RefitOptions } from './refit.js';
+import type { SparseStartOptions } from './sparse-start.js';
 import type { SupportSwapOptions } from './support-swap.js';
 
 /** Settings of the alternation that depend on the shape of the weight. */
@@ -20,6 +21,8 @@ export interface DoubleSparseSchedule {
   readonly swap: SupportSwapOptions;
   /** At the end, where supports were swapped. */
   readonly finalRefit: RefitOptions;
+  /** Another start beside the alternation (sparse-start.ts); the better result is taken. */
+  readonly sparseStart?: SparseStartOptions;
 }
 
 export const schedules: Readonly<Record<Effort, DoubleSparseSchedule>> = {
@@ -40,6 +43,13 @@ export const schedules: Readonly<Record<Effort, DoubleSparseSchedule>> = {
     refit: { rounds: 1, steps: 4 },
     swap: { rounds: 12, fraction: 0.03, steps: 8 },
     finalRefit: { rounds: 2, steps: 10 },
+  },
+  search: {
+    outerIterations: 160,
+    refit: { rounds: 1, steps: 4 },
+    swap: { rounds: 100, fraction: 0.2, steps: 8 },
+    finalRefit: { rounds: 4, steps: 15 },
+    sparseStart: { squareShare: 0.2, steps: 8 },
   },
 };
 

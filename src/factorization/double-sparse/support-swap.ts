@@ -30,6 +30,23 @@ export function swapSupports(
   }
 }
 
+/**
+ * Adds the absent entries of largest promise to a factor's support and refits it by conjugate gradients; see
+ * {@link swapSupports}.
+ */
+export function growSupport(problem: FactorProblem, count: number, steps: number, compute: Compute): void {
+  const { factor, residual } = problem;
+  const support = compute.arena.vector(factor.data.length);
+  compute.scope(() => {
+    const ranked = compute.matrix(factor.rows, factor.columns);
+    rank(ranked, residual, problem, -1, compute);
+    excludeSupport(ranked.data, factor.data);
+    compute.splitLargest(ranked.data, Math.min(count, factor.data.length - countNonzeros(factor)), support);
+    compute.kernels.linearCombination(support, 1, support, 1, factor.data);
+  });
+  solveOnSupport(problem, support, steps, compute);
+}
+
 function swapOnce(problem: FactorProblem, part: number, steps: number, compute: Compute): void {
   const { kernels } = compute;
   const { factor, residual, apply } = problem;

@@ -2,6 +2,7 @@ import { DoubleSparseError } from '../../errors.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { bytesPerFloat, decodeFloats, encodeFloats, type WritableFloatType } from '../dtype.js';
 import { overflow } from '../safetensors/writer.js';
+import { maskStride } from './mask-stride.js';
 
 /** A sparse matrix as it lies in a container. */
 export interface PackedFactor {
@@ -14,11 +15,6 @@ export interface PackedFactor {
   readonly bitmask: Uint8Array;
   /** Entries of the support that became zero in `dtype`; they stay in the support. */
   readonly vanished: number;
-}
-
-/** Bytes of one row of a bitmask. */
-export function maskStride(columns: number): number {
-  return Math.ceil(columns / 8);
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { Matrix } from '../../linalg/matrix.js';
 import { decodeFloats } from '../dtype.js';
-import { checkFactor, maskStride, type PackedFactor } from './packed-factor.js';
+import { maskStride } from './mask-stride.js';
+import { checkFactor, type PackedFactor } from './packed-factor.js';
 
 /** A sparse matrix by rows: entries of row i are at rowStart[i] to rowStart[i + 1]. */
 interface SparseRows {

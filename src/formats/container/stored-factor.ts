@@ -3,7 +3,8 @@ import { bytesPerFloat, type WritableFloatType } from '../dtype.js';
 import type { PlannedTensor } from '../safetensors/layout.js';
 import { factorNames, factorTensors, type StoredProduct, type StoredSupport } from './description.js';
 import { decodeGaps, encodeGaps, gapBytes } from './gaps.js';
-import { maskStride, type PackedFactor } from './packed-factor.js';
+import { maskStride } from './mask-stride.js';
+import type { PackedFactor } from './packed-factor.js';
 
 /** A factor as it will be stored. */
 export interface PlannedFactor {

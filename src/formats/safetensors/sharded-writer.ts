@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { DoubleSparseError } from '../../errors.js';
 import { writeError, writeFileAtomically } from '../atomic-file.js';
 import type { EncodingLoss } from '../dtype.js';
+import { makeFolder } from '../make-folder.js';
 import { type PlannedTensor, tensorBytes } from './layout.js';
 import { indexFileName, singleFileName } from './shards.js';
 import { SafetensorsWriter } from './writer.js';
@@ -55,7 +56,7 @@ export class ShardedWriter {
       }
     }
     this.#metadata = options.metadata ?? (() => ({ format: 'pt' }));
-    this.#attempt(() => mkdirSync(folder, { recursive: true }));
+    makeFolder(folder);
   }
 
   /** Names of the files that {@link commit} makes. */

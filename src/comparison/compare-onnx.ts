@@ -1,0 +1,170 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { ImageSource } from '../calibration/images/image-source.js';
+import type { CnnCalibration } from '../compression/cnn/cnn-resources.js';
+import type { CnnEvent } from '../compression/cnn/cnn-run.js';
+import { OnnxCompressor, verifyModel } from '../compression/cnn/compress-onnx.js';
+import {
+  type CnnCompressOptions,
+  type CnnMethodName,
+  cnnMethodNames,
+  cnnSharedOptionsSchema,
+} from '../compression/cnn/options.js';
+import type { Fingerprint } from '../compression/run-folder.js';
+import { evaluateImages, type ImageEvaluation } from '../evaluation/evaluate-images.js';
+import { makeFolder } from '../formats/make-folder.js';
+import type { OnnxModel } from '../formats/onnx/model.js';
+import { serializeOnnx, writeOnnx } from '../formats/onnx/writer.js';
+import { chooseEngine, createChosenEngine } from '../linalg/engines/select.js';
+import { KeptResult } from './kept-result.js';
+
+/** Version of what decides the numbers of a row; kept rows of another one are not taken. */
+const comparisonVersion = 1;
+
+export const cnnCompareOptionsSchema = cnnSharedOptionsSchema.extend({
+  methods: z.array(z.enum(cnnMethodNames)).min(1).default(['auto', 'obc', 'admm', 'magnitude', 'low-rank']),
+  sparsities: z.array(z.number().min(0).lt(1)).min(1).default([0.5]),
+});
+export type CnnCompareOptions = z.output<typeof cnnCompareOptionsSchema>;
+
+export interface CnnEvaluationImages {
+  readonly source: ImageSource;
+  /** Without them the outputs are compared with those of the dense model. */
+  readonly labels: ArrayLike<number> | undefined;
+  readonly batchSize: number | undefined;
+}
+
+interface CnnComparisonNumbers {
+  readonly evaluation: ImageEvaluation;
+  /** Of the model file. */
+  readonly bytes: number;
+  /** Of all layers that are compressed. */
+  readonly nonzeros: number;
+  /** For one image, kept layers included. */
+  readonly multiplyAdds: number;
+}
+
+const rowSchema = z.object({
+  method: z.enum(cnnMethodNames),
+  sparsity: z.number(),
+  evaluation: z.custom<ImageEvaluation>((value) => typeof value === 'object' && value !== null),
+  bytes: z.number(),
+  nonzeros: z.number(),
+  multiplyAdds: z.number(),
+  /** Of a run by itself: what rows share counts in each. */
+  seconds: z.number(),
+  /** How many layers each method of `auto` got. */
+  layers: z.record(z.string(), z.number()),
+});
+export type CnnComparisonRow = CnnComparisonNumbers & Readonly<z.output<typeof rowSchema>>;
+
+export interface CnnComparison {
+  readonly dense: CnnComparisonNumbers;
+  readonly rows: readonly CnnComparisonRow[];
+  /** Of the process, all rows together. */
+  readonly peakMemoryBytes: number;
+}
+
+export type CnnComparisonEvent =
+  | { kind: 'dense'; row: CnnComparisonNumbers }
+  | { kind: 'row'; row: CnnComparisonRow }
+  | { kind: 'run'; method: CnnMethodName; sparsity: number; event: CnnEvent };
+
+/**
+ * Compresses an ONNX model by every method at every sparsity, with the same calibration images and corrections, and
+ * evaluates all of them and the dense model on the same images.
+ * @param folder gets the compressed models as METHOD-SPARSITY.onnx, if given, and every row in a JSON file beside them.
+ *   Rows that it holds are not computed again, but with `force`.
+ * @throws DoubleSparseError of {@link OnnxCompressor} and {@link evaluateImages}; `run-mismatch` when the folder holds
+ *   rows of other settings and `force` is not set
+ */
+export async function compareOnnx(
+  model: OnnxModel,
+  calibration: CnnCalibration,
+  images: CnnEvaluationImages,
+  options: CnnCompareOptions,
+  folder: string | undefined,
+  report: (event: CnnComparisonEvent) => void = () => {},
+): Promise<CnnComparison> {
+  const { methods, sparsities, ...common } = options;
+  const { source, labels, batchSize } = images;
+  const threads = options.threads ?? availableParallelism();
+  const { preprocessing } = calibration;
+  const evaluate = (each: OnnxModel): Promise<ImageEvaluation> =>
+    evaluateImages(each, source, { preprocessing, labels, batchSize, threads, against: model });
+  if (folder !== undefined) makeFolder(folder);
+  const compressor = await OnnxCompressor.open(model, calibration, common);
+  try {
+    const { resources, costs } = compressor;
+    const dense: CnnComparisonNumbers = {
+      evaluation: await evaluate(model),
+      bytes: serializeOnnx(model).byteLength,
+      nonzeros: resources.plan.entries,
+      multiplyAdds: costs.layers + costs.kept,
+    };
+    report({ kind: 'dense', row: dense });
+    const rowOf = async (own: CnnCompressOptions, path: string | undefined): Promise<CnnComparisonRow> => {
+      const { method, sparsity } = own;
+      const compressed = await compressor.compress(own, (event) => report({ kind: 'run', method, sparsity, event }));
+      await verifyModel(resources, compressed, `${method} at ${sparsity}`);
+      if (path !== undefined) writeOnnx(compressed.model, path);
+      const { layers } = compressed;
+      const counts: Record<string, number> = {};
+      for (const { method: each = 'dense' } of layers) counts[each] = (counts[each] ?? 0) + 1;
+      return {
+        method,
+        sparsity,
+        evaluation: await evaluate(compressed.model),
+        bytes: serializeOnnx(compressed.model).byteLength,
+        nonzeros: layers.reduce((sum, { nonzeros }) => sum + nonzeros, 0),
+        multiplyAdds: compressor.multiplyAdds(layers),
+        seconds: compressed.seconds,
+        layers: counts,
+      };
+    };
+    const fingerprint = await fingerprintOf(compressor, images, options);
+    const rows: CnnComparisonRow[] = [];
+    for (const sparsity of new Set(sparsities)) {
+      for (const method of new Set(methods)) {
+        const path = folder === undefined ? undefined : join(folder, `${method}-${sparsity}`);
+        const own = { ...fingerprint, method, sparsity };
+        const kept = path === undefined ? undefined : new KeptResult(`${path}.json`, own, rowSchema, options.force);
+        const known = !options.force && existsSync(`${path}.onnx`) ? kept?.value : undefined;
+        const row = known ?? (await rowOf({ ...common, method, sparsity }, path && `${path}.onnx`));
+        if (!known) kept?.keep(row);
+        rows.push(row);
+        report({ kind: 'row', row });
+      }
+    }
+    return { dense, rows, peakMemoryBytes: process.resourceUsage().maxRSS * 1024 };
+  } finally {
+    await compressor.close();
+  }
+}
+
+/** Everything that the rows of a comparison depend on. */
+async function fingerprintOf(
+  { resources }: OnnxCompressor,
+  { source, labels }: CnnEvaluationImages,
+  { methods: _methods, sparsities: _sparsities, force: _force, threads: _threads, ...options }: CnnCompareOptions,
+): Promise<Fingerprint> {
+  const hash = (parts: Iterable<Uint8Array | string>): string => {
+    const sum = createHash('sha256');
+    for (const part of parts) sum.update(part);
+    return sum.digest('hex');
+  };
+  const calibration = createHash('sha256');
+  for await (const { data } of resources.images.batches())
+    calibration.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  return {
+    version: comparisonVersion,
+    model: hash([serializeOnnx(resources.model)]),
+    calibration: calibration.digest('hex'),
+    evaluation: hash([JSON.stringify([source.names, labels ? Array.from(labels) : []])]),
+    engine: createChosenEngine(chooseEngine(options.engine)).description,
+    options,
+  };
+}

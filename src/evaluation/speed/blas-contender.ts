@@ -1,0 +1,44 @@
+import koffi from 'koffi';
+import { createNativeEngine, findNativeLibrary } from '../../linalg/engines/native.js';
+import { openModel } from '../../models/llama/open-model.js';
+import { linearNames, linearShape } from '../../models/llama/tensors.js';
+import type { LoadedContender, SpeedSettings } from './contender.js';
+
+// cblas.h
+const rowMajor = 101;
+const noTranspose = 111;
+
+/** sgemv with fp32 weights of the model's shapes. @throws DoubleSparseError `engine-unavailable` */
+export async function loadBlasContender(path: string, { threads, tokens }: SpeedSettings): Promise<LoadedContender> {
+  const { config, checkpoint } = openModel(path);
+  checkpoint.close();
+  // Finds the library, and sets its core type before it is loaded.
+  const { description } = createNativeEngine();
+  const { library } = findNativeLibrary()!;
+  const handle = koffi.load(library.file);
+  const sgemv = handle.func(
+    `void ${library.prefix}cblas_sgemv${library.suffix}(int, int, int, int, float, void *, int, void *, int, float, void *, int)`,
+  );
+  if (library.setThreads !== undefined) handle.func(`void ${library.setThreads}(int)`)(threads);
+  const block = linearNames.map((name) => linearShape(config, name));
+  const shapes = Array.from({ length: config.layers }, () => block).flat();
+  shapes.push([config.vocabularySize, config.hiddenSize]);
+  // Pages that were never written would all be one page of zeros in the cache.
+  const weights = shapes.map(([rows, columns]) => new Float32Array(rows * columns).fill(0.01));
+  const x = new Float32Array(Math.max(...shapes.map(([, columns]) => columns))).fill(0.5);
+  const y = new Float32Array(Math.max(...shapes.map(([rows]) => rows)));
+  const token = (): void => {
+    for (const [i, [rows, columns]] of shapes.entries())
+      sgemv(rowMajor, noTranspose, rows, columns, 1, weights[i], columns, x, 1, 0, y, 1);
+  };
+  token();
+  return {
+    report: { description, loadSeconds: 0 },
+    async round() {
+      const start = performance.now();
+      for (let i = 0; i < tokens; i++) token();
+      const perToken = (performance.now() - start) / tokens;
+      return { prompts: [], perToken, residentBytes: process.memoryUsage.rss() };
+    },
+  };
+}

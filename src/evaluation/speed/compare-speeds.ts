@@ -1,0 +1,124 @@
+import { availableParallelism, cpus } from 'node:os';
+import type { z } from 'zod';
+import { DoubleSparseError } from '../../errors.js';
+import { openModel } from '../../models/llama/open-model.js';
+import type { Contender, ContenderReport } from './contender.js';
+import { findRivals } from './find-rivals.js';
+import { type MeasuredContender, measureSpeeds } from './measure-speeds.js';
+import { memoryBandwidth } from './memory-bandwidth.js';
+import type { speedOptionsSchema } from './options.js';
+import { type Roofline, roofline } from './roofline.js';
+import { type Spread, spreadOf } from './spread.js';
+
+const promptLengths = [128, 512];
+
+export interface SpeedRow {
+  readonly kind: Contender['kind'];
+  readonly path: string;
+  readonly report: ContenderReport;
+  /** Bytes of the tensors in the model's files; undefined where the row is no model. */
+  readonly fileBytes?: number;
+  readonly tokensPerSecond: Spread;
+  /** Tokens a second of each prompt. */
+  readonly prompts: readonly { readonly length: number; readonly tokensPerSecond: Spread }[];
+  /** Milliseconds to the first token behind the longest prompt. */
+  readonly firstToken?: Spread;
+  /** Bytes of the process behind all rounds. */
+  readonly residentAfter: number;
+  /** How many times as fast as this row the first one generates, round by round; undefined for the first. */
+  readonly firstIsFaster?: Spread;
+  readonly roofline?: Roofline;
+}
+
+export interface SpeedComparison {
+  readonly processor: string;
+  readonly threads: number;
+  readonly rounds: number;
+  readonly tokens: number;
+  /** Bytes a second. */
+  readonly bandwidth: number;
+  /** The model that was asked about, the dense one, rivals. */
+  readonly rows: readonly SpeedRow[];
+  /** What was looked for and not found. */
+  readonly absent: readonly string[];
+}
+
+type SpeedOptions = z.output<typeof speedOptionsSchema> & { readonly onProgress?: (doing: string) => void };
+
+/**
+ * Speed and memory of a model next to its dense original and to what else is on the machine, see {@link measureSpeeds}.
+ * @throws DoubleSparseError `option-out-of-range` when the context is too short for the tokens, and of
+ *   {@link measureSpeeds}
+ */
+export async function compareSpeeds(path: string, options: SpeedOptions): Promise<SpeedComparison> {
+  const { against, threads = availableParallelism(), rounds, tokens, onProgress } = options;
+  const models = [path, ...(against === undefined ? [] : [against])];
+  const [sizes, contexts] = [models.map(fileBytes), models.map(contextOf)];
+  const prompts = promptsWithin(Math.min(...contexts), tokens);
+  const { found, absent } = findRivals(against ?? path);
+  const contenders: Contender[] = [...models.map((each) => ({ kind: 'runtime' as const, path: each })), ...found];
+  onProgress?.('measuring the bandwidth of the memory');
+  const bandwidth = await memoryBandwidth(threads);
+  const settings = { threads, prompts, tokens };
+  const measured = await measureSpeeds(contenders, settings, { rounds, ...(onProgress && { onProgress }) });
+  const first = measured[0] as MeasuredContender;
+  const rows = measured.map((each, i): SpeedRow => {
+    const row = rowOf(each, prompts, bandwidth, threads);
+    const ratios = each.rounds.map(({ perToken }, round) => perToken / (first.rounds[round]?.perToken ?? Number.NaN));
+    const bytes = sizes[i];
+    return {
+      ...row,
+      ...(bytes !== undefined && { fileBytes: bytes }),
+      ...(i > 0 && { firstIsFaster: spreadOf(ratios) }),
+    };
+  });
+  return { processor: cpus()[0]?.model ?? 'unknown', threads, rounds, tokens, bandwidth, rows, absent };
+}
+
+function rowOf(
+  { contender, report, rounds }: MeasuredContender,
+  lengths: readonly number[],
+  bandwidth: number,
+  threads: number,
+): SpeedRow {
+  const { kind, path } = contender;
+  const tokensPerSecond = spreadOf(rounds.map(({ perToken }) => 1000 / perToken));
+  const times = lengths.map((_, i) => rounds.flatMap(({ prompts }) => prompts[i] ?? []));
+  const longest = times.at(-1) ?? [];
+  return {
+    kind,
+    path,
+    report,
+    tokensPerSecond,
+    prompts: lengths.flatMap((length, i) => {
+      const own = times[i] as number[];
+      return own.length === 0 ? [] : { length, tokensPerSecond: spreadOf(own.map((ms) => (1000 * length) / ms)) };
+    }),
+    ...(longest.length > 0 && { firstToken: spreadOf(longest) }),
+    residentAfter: Math.max(...rounds.map(({ residentBytes }) => residentBytes)),
+    ...(report.model && { roofline: roofline(report.model, tokensPerSecond.median, bandwidth, threads) }),
+  };
+}
+
+function fileBytes(path: string): number {
+  const { checkpoint } = openModel(path);
+  checkpoint.close();
+  return [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+function contextOf(path: string): number {
+  const { checkpoint, config } = openModel(path);
+  checkpoint.close();
+  return config.contextLength;
+}
+
+/** Lengths that leave room for the tokens behind them. */
+function promptsWithin(context: number, tokens: number): number[] {
+  const room = context - tokens;
+  if (room >= 1) return [...new Set(promptLengths.map((length) => Math.min(length, room)))];
+  throw new DoubleSparseError(
+    'option-out-of-range',
+    `${tokens} tokens leave no room for a prompt in a context of ${context}`,
+    { data: { tokens, context }, hint: 'use fewer --tokens' },
+  );
+}

@@ -1,0 +1,61 @@
+import type { PostedError } from '../../errors.js';
+
+/** What runs in a process of its own, so that resident memory is its own and a crash is a message. */
+export type Contender =
+  /** The runtime, on a dense or compressed model. */
+  | { readonly kind: 'runtime'; readonly path: string }
+  /** The dense fp32 products of one token, all linear layers and the head, as sgemv of the system's BLAS: no attention. */
+  | { readonly kind: 'blas'; readonly path: string }
+  /** The checkpoint exported to ONNX, with onnxruntime-node. */
+  | { readonly kind: 'onnxruntime'; readonly path: string; readonly file: string };
+
+export interface SpeedSettings {
+  readonly threads: number;
+  /** Lengths of prompts, ascending. */
+  readonly prompts: readonly number[];
+  /** Tokens generated behind the first prompt. */
+  readonly tokens: number;
+}
+
+/** What a contender says of itself when it is loaded and has computed one token. */
+export interface ContenderReport {
+  readonly description: string;
+  readonly loadSeconds: number;
+  /** Of the process; undefined for {@link Contender} kinds that hold no model. */
+  readonly residentBytes?: number;
+  readonly model?: {
+    readonly compressed: boolean;
+    /** In memory, the cache apart. */
+    readonly weightBytes: number;
+    /** Weights that one token reads. */
+    readonly tokenBytes: number;
+    /** Keys and values that one token behind the first prompt reads. */
+    readonly cacheBytes: number;
+    /** WebAssembly instructions of the products of one token, see `roofline.ts`. */
+    readonly instructions: number;
+    /** Compressed products in each representation. */
+    readonly representations: Readonly<Record<string, number>>;
+    readonly tuningIgnored?: string;
+  };
+}
+
+/** Milliseconds of one round. */
+export interface SpeedRound {
+  /** Of each prompt, up to its first token; empty where only tokens are timed. */
+  readonly prompts: readonly number[];
+  readonly perToken: number;
+  /** Of the process at the end of the round. */
+  readonly residentBytes: number;
+}
+
+export type ContenderRequest = { readonly contender: Contender; readonly settings: SpeedSettings } | 'round';
+export type ContenderAnswer =
+  | { readonly ready: ContenderReport }
+  | { readonly round: SpeedRound }
+  | { readonly error: PostedError };
+
+/** A contender that is loaded. */
+export interface LoadedContender {
+  readonly report: ContenderReport;
+  round(): Promise<SpeedRound>;
+}

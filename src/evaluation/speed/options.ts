@@ -1,0 +1,9 @@
+import { z } from 'zod';
+
+/** How speed is measured. Flags of the command line are made from these. */
+export const speedOptionsSchema = z.object({
+  against: z.string().optional().describe('the dense original: folder, .gguf file, or id in the hub cache'),
+  threads: z.int().min(1).max(1024).optional().describe('cores to use (default: all)'),
+  rounds: z.int().min(1).max(1000).default(5).describe('rounds of all models in turns; medians are shown'),
+  tokens: z.int().min(1).max(4096).default(64).describe('tokens generated in a round'),
+});

@@ -1,0 +1,102 @@
+import type { SpeedComparison, SpeedRow } from '../evaluation/speed/compare-speeds.js';
+import { instructionsPerEight } from '../evaluation/speed/roofline.js';
+import type { Spread } from '../evaluation/speed/spread.js';
+import { formatBytes, formatSeconds, renderTable } from './table.js';
+
+/** What each row is. */
+function speedTitle({ kind, report }: SpeedRow): string {
+  if (kind === 'blas') return 'fp32 sgemv, products alone';
+  if (kind === 'onnxruntime') return 'onnxruntime';
+  return report.model?.compressed ? 'sparse runtime' : 'dense runtime';
+}
+
+/** The comparison as a table, what each product runs as, the roofline, what is absent, and one sentence. */
+export function speedTable(comparison: SpeedComparison): string {
+  const { processor, threads, rounds, tokens, rows, absent, bandwidth } = comparison;
+  const lengths = rows[0]?.prompts.map(({ length }) => length) ?? [];
+  const header = [
+    'runs as',
+    'tokens/s',
+    'low - high',
+    ...lengths.map((length) => `prompt ${length} tokens/s`),
+    'first token',
+    'load',
+    'resident',
+    'behind all',
+    'file',
+  ];
+  const cells = rows.map((row) => [
+    `${speedTitle(row)}: ${row.path}`,
+    row.tokensPerSecond.median.toFixed(1),
+    range(row.tokensPerSecond, 1),
+    ...lengths.map(
+      (length) => row.prompts.find((each) => each.length === length)?.tokensPerSecond.median.toFixed(0) ?? '-',
+    ),
+    row.firstToken ? formatSeconds(row.firstToken.median / 1000) : '-',
+    row.report.residentBytes === undefined ? '-' : formatSeconds(row.report.loadSeconds),
+    row.report.residentBytes === undefined ? '-' : formatBytes(row.report.residentBytes),
+    row.report.residentBytes === undefined ? '-' : formatBytes(row.residentAfter),
+    row.fileBytes === undefined ? '-' : formatBytes(row.fileBytes),
+  ]);
+  const lines = [
+    `${processor}, ${threads} threads; medians of ${rounds} rounds in turns; ${tokens} tokens one at a time behind ${lengths[0]}`,
+    '',
+    renderTable(header, cells),
+    '',
+    ...rows.flatMap(representationLine),
+    `memory is read at ${(bandwidth / 1e9).toFixed(1)} GB/s by ${threads} threads`,
+    ...rows.flatMap(rooflineLine),
+    `WebAssembly instructions for 8 positions: ${Object.entries(instructionsPerEight)
+      .map(([name, count]) => `${name} ${count}${name === 'indexed' ? ' (8 values)' : ''}`)
+      .join(', ')}`,
+    ...(absent.length > 0 ? ['not compared:', ...absent.map((line) => `  ${line}`)] : []),
+    '',
+    speedSentence(comparison),
+  ];
+  return lines.join('\n');
+}
+
+/** Faster or slower, by how much, on this processor. */
+export function speedSentence({ processor, threads, rows }: SpeedComparison): string {
+  const [first, ...others] = rows;
+  const subject = first?.report.model?.compressed ? 'The compressed model' : 'The model';
+  if (!first || others.length === 0) {
+    const speed = first?.tokensPerSecond.median.toFixed(1) ?? '-';
+    return `${subject} generates ${speed} tokens/s on ${processor} with ${threads} threads; there was nothing to compare it with.`;
+  }
+  const parts = others.flatMap((row) => {
+    const { firstIsFaster: ratio } = row;
+    return ratio
+      ? `${comparedTo(ratio)} ${row.kind === 'runtime' ? 'our ' : ''}${speedTitle(row)}${spread(ratio)}`
+      : [];
+  });
+  return `${subject} generates ${parts.join('; ')}: on ${processor} with ${threads} threads.`;
+}
+
+function comparedTo({ median, low, high }: Spread): string {
+  if (low <= 1 && high >= 1) return 'neither clearly faster nor slower than';
+  return median > 1 ? `${median.toFixed(2)} times as fast as` : `${(1 / median).toFixed(2)} times slower than`;
+}
+
+const spread = (ratio: Spread): string => ` (speeds as ${range(ratio, 2)} to 1 in single rounds)`;
+const range = ({ low, high }: Spread, digits: number): string => `${low.toFixed(digits)} - ${high.toFixed(digits)}`;
+
+function representationLine(row: SpeedRow): string[] {
+  const counts = Object.entries(row.report.model?.representations ?? {});
+  const shown = counts.map(([representation, products]) => `${products} ${representation}`).join(', ');
+  return [`${row.path}: ${row.report.description}${shown === '' ? '' : `; products run ${shown}`}`];
+}
+
+function rooflineLine({ roofline, path, tokensPerSecond }: SpeedRow): string[] {
+  if (!roofline) return [];
+  const { bytesPerToken, memoryBound, reached, instructionsPerToken, instructionRate, boundBy } = roofline;
+  const rate = `${(instructionRate / 1e9).toFixed(1)} billion a second and thread`;
+  const bound = {
+    memory: 'memory bounds it',
+    instructions: `instructions bound it (${rate}); a native kernel of wider vectors reaches at most ${memoryBound.toFixed(0)} tokens/s`,
+    rest: `neither bounds it (${rate}), but what is around the products: attention, norms, threads that wait for each other`,
+  }[boundBy];
+  return [
+    `${path}: a token reads ${formatBytes(bytesPerToken)} and takes ${(instructionsPerToken / 1e6).toFixed(0)} million instructions; memory allows ${memoryBound.toFixed(1)} tokens/s, ${tokensPerSecond.median.toFixed(1)} are ${(100 * reached).toFixed(0)} % of it: ${bound}`,
+  ];
+}

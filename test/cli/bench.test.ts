@@ -1,0 +1,43 @@
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { SpeedComparison } from '../../src/evaluation/speed/compare-speeds.js';
+import { temporaryFolder } from '../formats/temporary-folder.js';
+import { embedded, writePrunedModel } from '../runtime/pruned-model.js';
+import { dsf } from './run-dsf.js';
+
+const model = writePrunedModel(join(temporaryFolder(), 'pruned'));
+const quick = ['--rounds', '2', '--tokens', '4'];
+
+describe('dsf bench', () => {
+  test('compares a model with its original and what is on the machine', { timeout: 60_000 }, () => {
+    const { status, stdout, stderr } = dsf('bench', model, '--against', embedded, '--json', ...quick);
+    expect(status, stderr).toBe(0);
+    const { rows, bandwidth, absent, sentence } = JSON.parse(stdout) as SpeedComparison & { sentence: string };
+    expect(rows[0]).toMatchObject({ kind: 'runtime', path: model, report: { model: { compressed: true } } });
+    expect(rows[1]).toMatchObject({ kind: 'runtime', path: embedded, report: { model: { compressed: false } } });
+    const { representations = {} } = rows[0]?.report.model ?? {};
+    expect(Object.values(representations).reduce((sum, products) => sum + products, 0)).toBe(42);
+    for (const { kind, tokensPerSecond, prompts, firstToken, report } of rows) {
+      expect(tokensPerSecond.low).toBeGreaterThan(0);
+      if (kind !== 'runtime') continue;
+      expect(prompts.map(({ length }) => length)).toEqual([128, 508]);
+      expect(firstToken?.median).toBeGreaterThan(0);
+      expect(report.residentBytes).toBeGreaterThan(report.model?.weightBytes ?? Number.NaN);
+    }
+    expect(bandwidth).toBeGreaterThan(1e8);
+    expect(absent.join()).toContain('node-llama-cpp');
+    expect(sentence).toMatch(/^The compressed model generates/);
+  });
+
+  test('a model that cannot be loaded is an error of its own', () => {
+    const { status, stderr } = dsf('bench', model, '--against', join(model, 'nothing'), ...quick);
+    expect(status).toBe(1);
+    expect(stderr).toContain('there is no file or folder');
+  });
+
+  test('more tokens than the context has are refused', () => {
+    const { status, stderr } = dsf('bench', model, '--rounds', '1', '--tokens', '600');
+    expect(status).toBe(2);
+    expect(stderr).toContain('--tokens');
+  });
+});
