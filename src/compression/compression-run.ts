@@ -105,7 +105,10 @@ export class CompressionRun {
   }
 
   /** Matches a block whose products are finished and in place, and stores the products anew. */
-  async match(block: number, states: Omit<BlockToMatch, 'shape' | 'products' | 'install' | 'before'>): Promise<void> {
+  async match(
+    block: number,
+    states: Omit<BlockToMatch, 'shape' | 'products' | 'install' | 'before' | 'compute'>,
+  ): Promise<void> {
     const { model, windows, rotary, matchingPool } = this.#resources;
     const { blockSteps: steps, seed } = this.options;
     const units = this.plan.units.filter((unit) => unit.block === block);
@@ -120,6 +123,7 @@ export class CompressionRun {
         products: units.map((unit) => ({ unit, factors: (finished.get(unit.name) as FinishedProduct).factors })),
         install: (unit, factors) => this.#install(unit, factors, states.weights),
         before: this.#gains(block - 1),
+        compute: this.#resources.compute,
       },
       { steps, batch, seed, heldOut },
     );

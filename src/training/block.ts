@@ -1,3 +1,4 @@
+import type { Matrix } from '../linalg/matrix.js';
 import type { LlamaConfig } from '../models/llama/config.js';
 import type { RotaryTable } from '../models/llama/rope.js';
 import type { LinearName } from '../models/llama/tensors.js';
@@ -18,6 +19,9 @@ export interface TrainedBlock {
   readonly keyNorm?: Weight;
   readonly linear: Readonly<Record<LinearName, LinearLayer>>;
 }
+
+/** Receives the inputs of a part's last product, positions x in. */
+export type OutputListener = (inputs: Matrix) => void;
 
 /** What the parts of a block need beside its tensors. */
 export interface BlockShape {
@@ -50,6 +54,7 @@ export function attentionPart(
   { config, layer, rotary: table, seqLen }: BlockShape,
   { inputNorm, queryNorm, keyNorm, linear: layers }: TrainedBlock,
   hidden: Variable,
+  onOutput?: OutputListener,
 ): Variable {
   const { heads, keyValueHeads, headSize, normEpsilon, windows } = config;
   const normed = rmsNorm(context, tape, inputNorm, hidden, normEpsilon);
@@ -64,6 +69,7 @@ export function attentionPart(
   rotary(context, tape, table, keys, headSize, seqLen);
   const shape = { heads, keyValueHeads, headSize, window: windows[layer] ?? null };
   const mixed = attention(context, tape, shape, [queries, keys, values], seqLen);
+  onOutput?.(mixed.value);
   return linear(context, tape, layers['self_attn.o_proj'], mixed, hidden);
 }
 
@@ -74,11 +80,14 @@ export function mlpPart(
   { config }: BlockShape,
   { postAttentionNorm, linear: layers }: TrainedBlock,
   hidden: Variable,
+  onOutput?: OutputListener,
 ): Variable {
   const normed = rmsNorm(context, tape, postAttentionNorm, hidden, config.normEpsilon);
   const gate = linear(context, tape, layers['mlp.gate_proj'], normed);
   const up = linear(context, tape, layers['mlp.up_proj'], normed);
-  return linear(context, tape, layers['mlp.down_proj'], siluGate(context, tape, gate, up), hidden);
+  const gated = siluGate(context, tape, gate, up);
+  onOutput?.(gated.value);
+  return linear(context, tape, layers['mlp.down_proj'], gated, hidden);
 }
 
 /**

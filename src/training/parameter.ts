@@ -35,7 +35,7 @@ function expandSegment(values: Float32Array, segment: Segment, target: Float32Ar
 
 /** Writes the dense form of a parameter, A·B for a product, into its target. */
 export function expand(compute: Compute, values: Float32Array, { target, factors: [a, b] }: Parameter): void {
-  if (b) compute.scope(() => compute.gemm(dense(compute, values, a), dense(compute, values, b), target));
+  if (b) compute.scope(() => compute.gemm(denseSegment(compute, values, a), denseSegment(compute, values, b), target));
   else expandSegment(values, a, target.data);
 }
 
@@ -58,15 +58,16 @@ export function pullBack(
   }
   compute.scope(() => {
     const toA = compute.matrix(a.rows, a.columns);
-    compute.gemm(gradient, dense(compute, values, b), toA, { transposeB: true });
+    compute.gemm(gradient, denseSegment(compute, values, b), toA, { transposeB: true });
     addSegment(gradients, a, toA.data);
     const toB = compute.matrix(b.rows, b.columns);
-    compute.gemm(dense(compute, values, a), gradient, toB, { transposeA: true });
+    compute.gemm(denseSegment(compute, values, a), gradient, toB, { transposeA: true });
     addSegment(gradients, b, toB.data);
   });
 }
 
-function dense(compute: Compute, values: Float32Array, segment: Segment): Matrix {
+/** The dense form of a segment, in the arena. */
+export function denseSegment(compute: Compute, values: Float32Array, segment: Segment): Matrix {
   const result = compute.matrix(segment.rows, segment.columns);
   expandSegment(values, segment, result.data);
   return result;

@@ -52,6 +52,7 @@ export type LossFunction<Share, Example, S extends Sums> = (
   share: Share,
   examples: readonly Example[],
   scale: number | undefined,
+  lane: number,
 ) => S;
 
 /** The program of a lane's thread: engine and arena live as long as the thread. */
@@ -71,7 +72,7 @@ export function trainingLane<Share extends TrainingShare, Example, S extends Sum
     };
     const parts: S[] = [];
     for (let from = 0; from < examples.length; from += share.microBatch)
-      parts.push(lossOf(context, share, examples.slice(from, from + share.microBatch), scale));
+      parts.push(lossOf(context, share, examples.slice(from, from + share.microBatch), scale, lane));
     return addSums(parts);
   };
   const run = (job: TrainingJob<Share, Example>): TrainingAnswer<S> => {

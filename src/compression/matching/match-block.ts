@@ -1,3 +1,4 @@
+import type { Compute } from '../../linalg/compute.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { sharedZeros } from '../../linalg/shared-matrix.js';
 import type { LinearName } from '../../models/llama/tensors.js';
@@ -9,8 +10,10 @@ import type { Parameter } from '../../training/parameter.js';
 import { newTrainedValues } from '../../training/trained-values.js';
 import type { PlannedUnit } from '../compression-plan.js';
 import { toStoredPrecision } from '../stored-precision.js';
+import { fitLastProduct } from './fit-last-product.js';
 import {
   firstRate,
+  heldOutError,
   type MatchingPool,
   type MatchOptions,
   matchPart,
@@ -35,6 +38,7 @@ export interface BlockToMatch {
   /** Those of the dense model, and what takes them through the block, in place. */
   readonly denseStates: readonly Matrix[];
   readonly advanceDense: () => Promise<void>;
+  readonly compute: Compute;
   /** What matching the block before it brought. */
   readonly before: BlockGains | undefined;
 }
@@ -47,12 +51,16 @@ export interface MatchedBlock {
   readonly gains: BlockGains;
 }
 
+const lastProducts = { attention: 'self_attn.o_proj', mlp: 'mlp.down_proj' } as const;
 const partOf = (name: LinearName): BlockPart => (name.startsWith('mlp.') ? 'mlp' : 'attention');
 
 /**
  * Matches the outputs of a compressed block's attention part, then of its MLP part, to those of the dense model by
  * gradient, supports as they are ("A Free Lunch in LLM Compression", arXiv 2510.14444). Inputs are those behind the
  * compressed prefix, targets the dense model's own residual stream: errors of the prefix are made up for.
+ *
+ * The last product of a part is linear in its inputs: it is first fitted to all windows at once by conjugate gradients,
+ * then all products of the part are trained together.
  */
 export async function matchBlock(
   pool: MatchingPool,
@@ -76,7 +84,7 @@ export async function matchBlock(
 /** Trains the products of a part, rounds them, and puts them in place. */
 async function matchProducts(
   pool: MatchingPool,
-  { shape, weights, products, install, before }: BlockToMatch,
+  { shape, weights, products, install, before, compute }: BlockToMatch,
   part: BlockPart,
   inputs: readonly Matrix[],
   targets: readonly Matrix[],
@@ -87,9 +95,15 @@ async function matchProducts(
   const examples = inputs.map((input, index) => ({ input, target: targets[index] as Matrix }));
   const { values, parameters, factorsWith } = productValues(own, weights);
   const trained = newTrainedValues(values, [...parameters.values()], pool.lanes, 0);
-  await pool.share({ trained, microBatch: 1, part, shape, weights: trainedWeights(weights, parameters) });
   const settings = { ...options, firstRate: firstRate(before?.[part]) };
-  const gain = await matchPart(pool, trained, split(examples, options.heldOut), settings);
+  const parts = split(examples, options.heldOut);
+  const share = { trained, microBatch: 1, part, shape, weights: trainedWeights(weights, parameters) };
+  await pool.share(share);
+  await pool.expand();
+  const error = await heldOutError(pool, parts.heldOut);
+  const last = parameters.get(lastProducts[part]);
+  if (last) await fitLastProduct(pool, share, last, parts, compute);
+  const gain = { before: error, ...(await matchPart(pool, trained, parts, settings)) };
   const rounded = factorsWith(trained.values).map(
     ({ unit, factors }): UnitFactors => ({ unit, factors: toStoredPrecision(factors, unit.dtype) }),
   );

@@ -25,7 +25,7 @@ export interface MatchOptions {
 export interface PartGain {
   readonly before: number;
   readonly after: number;
-  /** The step whose values were kept; 0 if none was better. */
+  /** The step whose values were kept; 0 if none was better than what it began with. */
   readonly bestStep: number;
   readonly steps: number;
   /** At the end, before its cosine; as a part of the root mean square of a factor's values. */
@@ -53,20 +53,17 @@ export function firstRate(before: PartGain | undefined): number {
  * Trains the values of a part of a block until it has made all steps or nothing helps any more, and leaves the best
  * values. At each look at the held-out windows that are no better than at the best before, the values go back to those
  * and the learning rate shrinks; in between it falls like a cosine. Deterministic.
- * @param trained of the share that the pool has.
+ * @param trained of the share that the pool has; its values are in the dense weights, before and afterwards.
  */
 export async function matchPart(
   pool: MatchingPool,
   trained: TrainedValues,
   { training, heldOut }: PartExamples,
   { steps, batch, seed, firstRate: first }: MatchOptions,
-): Promise<PartGain> {
-  const heldOutError = async (): Promise<number> => (await pool.losses(heldOut)).error / positionsOf(heldOut);
+): Promise<Omit<PartGain, 'before'>> {
   const order = new TrainingOrder(training.length, batch, seed);
   const every = Math.max(1, Math.ceil(steps / looks));
-  await pool.expand();
-  const before = await heldOutError();
-  const best = { error: before, step: 0, values: trained.values.slice() };
+  const best = { error: await heldOutError(pool, heldOut), step: 0, values: trained.values.slice() };
   let [rate, step] = [first, 0];
   while (step < steps && rate >= smallestRate) {
     step++;
@@ -75,7 +72,7 @@ export async function matchPart(
     const schedule = { steps, learningRate: rate, warmup: Math.min(1, rising / steps), finalRate: 0.05 };
     await pool.update({ step, learningRate: learningRateAt(step, schedule), gradientScale: 1 });
     if (step % every !== 0 && step !== steps) continue;
-    const error = await heldOutError();
+    const error = await heldOutError(pool, heldOut);
     if (error < best.error) {
       best.values.set(trained.values);
       Object.assign(best, { error, step });
@@ -87,7 +84,12 @@ export async function matchPart(
   }
   trained.values.set(best.values);
   await pool.expand();
-  return { before, after: best.error, bestStep: best.step, steps: step, learningRate: rate };
+  return { after: best.error, bestStep: best.step, steps: step, learningRate: rate };
+}
+
+/** The mean of {@link matchingLoss} over positions. */
+export async function heldOutError(pool: MatchingPool, examples: readonly PartExample[]): Promise<number> {
+  return (await pool.losses(examples)).error / positionsOf(examples);
 }
 
 function positionsOf(examples: readonly PartExample[]): number {

@@ -1,4 +1,6 @@
-import type { Matrix } from '../../linalg/matrix.js';
+import { addCrossGram, addGram } from '../../calibration/gram.js';
+import type { Compute } from '../../linalg/compute.js';
+import { type Matrix, rowsOf } from '../../linalg/matrix.js';
 import { attentionPart, type BlockShape, mlpPart, type TrainedBlock } from '../../training/block.js';
 import type { OperationContext } from '../../training/operations/context.js';
 import { matchingLoss } from '../../training/operations/matching-loss.js';
@@ -13,6 +15,16 @@ export interface PartShare extends TrainingShare {
   readonly part: BlockPart;
   readonly shape: BlockShape;
   readonly weights: TrainedBlock;
+  /** Receives sums over the positions of `loss` jobs, one of each lane. */
+  readonly statistics?: readonly OutputStatistics[];
+}
+
+/** Of the part's last product y = W x, for wanted outputs d, positions weighted as in {@link matchingLoss}. */
+export interface OutputStatistics {
+  /** sum x x^T, in x in; the lower triangle. */
+  readonly gram: Matrix;
+  /** sum d x^T, out x in. */
+  readonly cross: Matrix;
 }
 
 /** One sequence at the part, positions x hiddenSize, in shared memory. */
@@ -32,19 +44,20 @@ const run = { attention: attentionPart, mlp: mlpPart };
 /** @param scale 1 / positions of the whole batch. */
 export function partLosses(
   context: OperationContext,
-  { part, shape, weights }: PartShare,
+  { part, shape, weights, statistics }: PartShare,
   examples: readonly PartExample[],
   scale: number | undefined,
+  lane: number,
 ): PartSums {
   const { compute } = context;
   let error = 0;
   for (const { input, target, output } of examples) {
     compute.scope(() => {
       const tape = new Tape(compute);
-      const x = run[part](context, tape, shape, weights, {
-        value: compute.arena.adopt(input),
-        constant: true,
-      });
+      const hidden = { value: compute.arena.adopt(input), constant: true };
+      const own = statistics?.[lane];
+      const onOutput = own && target && ((inputs: Matrix) => addStatistics(compute, own, inputs, input, target));
+      const x = run[part](context, tape, shape, weights, hidden, onOutput);
       output?.data.set(x.value.data);
       if (!target) return;
       error += matchingLoss(context, scale === undefined ? undefined : tape, x, target, scale ?? 0);
@@ -52,4 +65,29 @@ export function partLosses(
     });
   }
   return { error };
+}
+
+function addStatistics(
+  compute: Compute,
+  { gram, cross }: OutputStatistics,
+  inputs: Matrix,
+  hidden: Matrix,
+  target: Matrix,
+): void {
+  const { kernels } = compute;
+  compute.scope(() => {
+    const weights = compute.arena.vector(target.rows);
+    for (let row = 0; row < target.rows; row++) {
+      const { data } = rowsOf(target, row, 1);
+      const energy = kernels.dot(data, data);
+      weights[row] = energy > 0 ? 1 / Math.sqrt(energy) : 0;
+    }
+    const x = compute.matrix(inputs.rows, inputs.columns);
+    kernels.scaleRows(x.data, inputs.data, weights);
+    const wanted = compute.matrix(target.rows, target.columns);
+    kernels.linearCombination(wanted.data, 1, target.data, -1, hidden.data);
+    kernels.scaleRows(wanted.data, wanted.data, weights);
+    addGram(compute, x, gram, false);
+    addCrossGram(compute, wanted, x, cross, false);
+  });
 }

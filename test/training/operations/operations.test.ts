@@ -3,6 +3,7 @@ import { rotaryTable } from '../../../src/models/llama/rope.js';
 import { attention } from '../../../src/training/operations/attention.js';
 import { embedding } from '../../../src/training/operations/embedding.js';
 import { linear } from '../../../src/training/operations/linear.js';
+import { matchingLoss } from '../../../src/training/operations/matching-loss.js';
 import { rmsNorm } from '../../../src/training/operations/rms-norm.js';
 import { rotary } from '../../../src/training/operations/rotary.js';
 import { siluGate } from '../../../src/training/operations/silu-gate.js';
@@ -45,6 +46,20 @@ describe('derivatives agree with finite differences', () => {
       operation: (context, tape, [x]) => {
         rotary(context, tape, table, x!, 6, 4);
         return x!;
+      },
+    });
+  });
+
+  it('matchingLoss', () => {
+    const target = randomMatrix(4, 6, 2);
+    target.data.fill(0, 6, 12);
+    checkDerivatives({
+      inputs: [randomMatrix(4, 6, 1)],
+      operation: (context, tape, [x]) => {
+        const result = tape.variable(1, 1);
+        result.value.data[0] = matchingLoss(context, undefined, x!, target, 1);
+        tape.record(() => matchingLoss(context, tape, x!, target, tape.gradientOf(result).data[0] as number));
+        return result;
       },
     });
   });

@@ -1,0 +1,49 @@
+import { meanCrossGram, meanGram } from '../../calibration/gram.js';
+import type { Compute } from '../../linalg/compute.js';
+import type { Matrix } from '../../linalg/matrix.js';
+import { sharedZeros } from '../../linalg/shared-matrix.js';
+import type { Parameter } from '../../training/parameter.js';
+import { fitProduct } from './fit-product.js';
+import { heldOutError, type MatchingPool, type PartExamples } from './match-part.js';
+import type { OutputStatistics, PartShare } from './part-losses.js';
+
+/** Most rounds over both factors; and the part of the error that one must bring for another. */
+const [rounds, worthwhile] = [3, 0.005];
+/**
+ * Fits the last product of a part to the training windows by conjugate gradients on its supports, as long as the held-out
+ * windows get better.
+ * @param share that the pool has; its values are in the dense weights, before and afterwards.
+ */
+export async function fitLastProduct(
+  pool: MatchingPool,
+  share: PartShare,
+  product: Parameter,
+  { training, heldOut }: PartExamples,
+  compute: Compute,
+): Promise<void> {
+  const { values } = share.trained;
+  const { rows, columns } = product.target;
+  const lanes = Array.from({ length: pool.lanes }, (): OutputStatistics => {
+    return { gram: sharedZeros(columns, columns), cross: sharedZeros(rows, columns) };
+  });
+  await pool.share({ ...share, statistics: lanes });
+  await pool.losses(training);
+  await pool.share(share);
+  type Sums = [Matrix, ...Matrix[]];
+  const gram = meanGram(lanes.map((each) => each.gram) as Sums, 1);
+  const cross = meanCrossGram(lanes.map((each) => each.cross) as Sums, 1);
+  let error = await heldOutError(pool, heldOut);
+  for (let round = 0; round < rounds; round++) {
+    const before = values.slice();
+    fitProduct(values, product, { gram, cross }, compute);
+    await pool.expand();
+    const now = await heldOutError(pool, heldOut);
+    if (!(now < error)) {
+      values.set(before);
+      await pool.expand();
+      return;
+    }
+    if (now > (1 - worthwhile) * error) return;
+    error = now;
+  }
+}
