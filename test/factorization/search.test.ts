@@ -1,12 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { admm } from '../../src/factorization/admm.js';
 import { doubleSparse } from '../../src/factorization/double-sparse/double-sparse.js';
-import { sparseStart } from '../../src/factorization/double-sparse/sparse-start.js';
-import { relativeLayerError } from '../../src/factorization/layer-error.js';
 import { Compute } from '../../src/linalg/compute.js';
 import { createWasmEngine } from '../../src/linalg/engines/wasm.js';
-import { countNonzeros } from '../../src/linalg/matrix.js';
 import { randomLayer } from './random-layer.js';
 
 const compute = new Compute(createWasmEngine());
@@ -40,23 +36,5 @@ describe('effort search', () => {
         doubleSparse(weight, gram, { sparsity, effort, seed: 0 }, compute).metrics.relativeError;
       expect(error('search')).toBeLessThan(error('max'));
     }
-  });
-});
-
-describe('the start from one pruned matrix', () => {
-  it.each([
-    [10, 40],
-    [40, 10],
-  ])('%i x %i: no worse than that matrix, within the budget', (out, inputs) => {
-    const { weight, gram } = randomLayer(out, inputs, 3);
-    const [budget, squareShare] = [200, 0.2];
-    compute.scope(() => {
-      const [w, h] = [weight, gram].map((each) => compute.arena.adopt(each));
-      const { a, b } = sparseStart(w, h, budget, { squareShare, steps: 8 }, compute)!;
-      expect(countNonzeros(a) + countNonzeros(b)).toBe(budget);
-      const pruned = admm(w, h, { sparsity: 0, budget: budget - 10 - 40, effort: 'default', seed: 0 }, compute);
-      expect(relativeLayerError(w, h, [a, b], compute)).toBeLessThan(pruned.metrics.relativeError);
-      expect(sparseStart(w, h, 15, { squareShare, steps: 8 }, compute)).toBeUndefined();
-    });
   });
 });

@@ -1,9 +1,9 @@
 import type { Compute } from '../../linalg/compute.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import type { Factorization, FactorizationMethod, FactorizationOptions } from '../factorization.js';
-import { relativeLayerError } from '../layer-error.js';
 import { measured } from '../measure.js';
 import { alternateScaled } from './alternate-scaled.js';
+import { type FactorBudget, splitBudget } from './budget.js';
 import { fixedMaskShare } from './fixed-mask.js';
 import { refitFactors } from './refit.js';
 import {
@@ -14,7 +14,7 @@ import {
   shapeSettings,
   supportShare,
 } from './schedule.js';
-import { sparseStart } from './sparse-start.js';
+import { type FactorSizes, searchSupports } from './support-search.js';
 import { swapSupports } from './support-swap.js';
 
 /**
@@ -32,7 +32,7 @@ function factorizeBySchedule(
   weight: Matrix,
   gram: Matrix,
   options: FactorizationOptions,
-  { outerIterations, refit, swap, finalRefit, sparseStart: otherStart }: DoubleSparseSchedule,
+  { outerIterations, refit, swap, search, finalRefit }: DoubleSparseSchedule,
   compute: Compute,
   maskIsFixed: boolean,
 ): Factorization {
@@ -53,21 +53,19 @@ function factorizeBySchedule(
       squareShare: maskIsFixed ? fixedMaskShare(w.rows, w.columns) : squareShare,
       ...(maskIsFixed && { maskSeed: options.seed }),
     };
-    const { a, b } = alternateScaled(w, h, budget, settings, compute);
-    const finish = (factors: { a: Matrix; b: Matrix }): Matrix[] => {
-      const layer = { weight: w, gram: h, ...factors };
-      refitFactors(layer, refit, compute);
-      // A fixed mask must stay what it is; its other factor was chosen with it in place.
-      if (!maskIsFixed) swapSupports(layer, swap, compute);
-      refitFactors(layer, finalRefit, compute);
-      return [factors.a, factors.b];
-    };
-    const factors = finish({ a, b });
-    const other = otherStart && !maskIsFixed ? sparseStart(w, h, budget, otherStart, compute) : undefined;
-    if (!other) return { factors };
-    const otherFactors = finish(other);
-    const errorOf = (each: Matrix[]): number => relativeLayerError(w, h, each, compute);
-    return { factors: errorOf(otherFactors) < errorOf(factors) ? otherFactors : factors };
+    const share = settings.squareShare;
+    const start = search && !maskIsFixed ? Math.min(Math.floor(search.startBudget * budget), w.data.length) : budget;
+    const { a, b } = alternateScaled(w, h, start, settings, compute);
+    const layer = { weight: w, gram: h, a, b };
+    refitFactors(layer, refit, compute);
+    // A fixed mask must stay what it is; its other factor was chosen with it in place.
+    if (!maskIsFixed) swapSupports(layer, swap, compute);
+    if (search && !maskIsFixed) searchSupports(layer, sizesOf(splitBudget(w, budget, share)), search, compute);
+    refitFactors(layer, finalRefit, compute);
+    return { factors: [a, b] };
   };
   return measured(weight, gram, options, compute, solve, { adopt: false });
 }
+
+const sizesOf = ({ squareIsLeft, square, other }: FactorBudget): FactorSizes =>
+  squareIsLeft ? { a: square, b: other } : { a: other, b: square };

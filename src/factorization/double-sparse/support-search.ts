@@ -1,0 +1,108 @@
+import type { Compute } from '../../linalg/compute.js';
+import { countNonzeros } from '../../linalg/matrix.js';
+import { relativeLayerError } from '../layer-error.js';
+import { type FactoredLayer, type FactorProblem, leftProblem, rightProblem } from './factor-problem.js';
+import { type RefitOptions, refitFactors } from './refit.js';
+import { moveSupport, type SupportSwapOptions, swapSupports } from './support-swap.js';
+
+export interface SupportSearchOptions {
+  /** Nonzeros with which the search starts, as a multiple of the budget. */
+  readonly startBudget: number;
+  /** How often supports are pruned to their size; fewer where a product with H takes more than so many operations / cycle. */
+  readonly cycles: number;
+  readonly leastCycles: number;
+  readonly operations: number;
+  /** Size to which supports grow before the second cycle, as a multiple; falls linearly to 1. */
+  readonly growth: number;
+  /** Steps of a pruning, and the part of the nonzeros that moves in each of them. */
+  readonly pruneRounds: number;
+  readonly pruneFraction: number;
+  /** Behind each pruning. */
+  readonly swap: SupportSwapOptions;
+  readonly refit: RefitOptions;
+}
+
+/** Numbers of nonzeros. */
+export interface FactorSizes {
+  readonly a: number;
+  readonly b: number;
+}
+
+/**
+ * A search over supports under the full Gram matrix that leaves local optima: cycle by cycle the supports grow by what
+ * promises most, are pruned to their size in many small steps, the weakest first, with a refit by conjugate gradients
+ * after each, and improved by swaps. The best factors so far are what every cycle starts from, and what remains. A layer
+ * that comes with more nonzeros is only pruned in the first cycle.
+ * @param sizes of the result. @param layer its factors change in place.
+ */
+export function searchSupports(
+  layer: FactoredLayer,
+  sizes: FactorSizes,
+  options: SupportSearchOptions,
+  compute: Compute,
+): void {
+  const { a, b, weight, gram } = layer;
+  const { growth, swap, refit } = options;
+  const cycles = cyclesOf(layer, options);
+  compute.scope(() => {
+    const [bestA, bestB] = [compute.arena.vector(a.data.length), compute.arena.vector(b.data.length)];
+    let least = Number.POSITIVE_INFINITY;
+    for (let cycle = 0; cycle < cycles; cycle++) {
+      if (cycle > 0) resize(layer, sizes, 1 + (growth - 1) * (1 - cycle / cycles), 0, swap.steps, compute);
+      prune(layer, sizes, options, compute);
+      swapSupports(layer, swap, compute);
+      refitFactors(layer, refit, compute);
+      const error = relativeLayerError(weight, gram, [a, b], compute);
+      if (error < least) {
+        least = error;
+        bestA.set(a.data);
+        bestB.set(b.data);
+      } else {
+        a.data.set(bestA);
+        b.data.set(bestB);
+      }
+    }
+  });
+}
+
+function cyclesOf({ weight }: FactoredLayer, { cycles, leastCycles, operations }: SupportSearchOptions): number {
+  const product = 2 * weight.rows * weight.columns ** 2;
+  return Math.max(leastCycles, Math.min(cycles, Math.floor(operations / product)));
+}
+
+/** From the present sizes to the wanted ones, by equal factors. */
+function prune(
+  layer: FactoredLayer,
+  sizes: FactorSizes,
+  { pruneRounds, pruneFraction, swap }: SupportSearchOptions,
+  compute: Compute,
+): void {
+  const [fromA, fromB] = [countNonzeros(layer.a), countNonzeros(layer.b)];
+  const between = (from: number, to: number, part: number): number =>
+    Math.round(Math.max(1, from) ** (1 - part) * to ** part);
+  for (let round = 1; round <= pruneRounds; round++) {
+    const part = round / pruneRounds;
+    const next = { a: between(fromA, sizes.a, part), b: between(fromB, sizes.b, part) };
+    resize(layer, next, 1, pruneFraction, swap.steps, compute);
+  }
+}
+
+/** Gives both factors their sizes, times `factor`; the weakest `moved` of these are exchanged for absent entries. */
+function resize(
+  layer: FactoredLayer,
+  sizes: FactorSizes,
+  factor: number,
+  moved: number,
+  steps: number,
+  compute: Compute,
+): void {
+  const move = (problem: FactorProblem, size: number): void => {
+    const { length } = problem.factor.data;
+    const nonzeros = countNonzeros(problem.factor);
+    const wanted = Math.min(Math.floor(size * factor), length);
+    const kept = Math.min(nonzeros, Math.ceil(wanted * (1 - moved)));
+    moveSupport(problem, kept, Math.min(wanted - kept, length - nonzeros), steps, compute);
+  };
+  compute.scope(() => move(leftProblem(layer, compute), sizes.a));
+  compute.scope(() => move(rightProblem(layer, compute), sizes.b));
+}
