@@ -4,6 +4,7 @@ import type { Factorization, FactorizationMethod, FactorizationOptions } from '.
 import { measured } from '../measure.js';
 import { alternateScaled } from './alternate-scaled.js';
 import { type FactorBudget, splitBudget } from './budget.js';
+import type { FactoredLayer } from './factor-problem.js';
 import { fixedMaskShare } from './fixed-mask.js';
 import { refitFactors } from './refit.js';
 import {
@@ -53,16 +54,25 @@ function factorizeBySchedule(
       squareShare: maskIsFixed ? fixedMaskShare(w.rows, w.columns) : squareShare,
       ...(maskIsFixed && { maskSeed: options.seed }),
     };
-    const share = settings.squareShare;
-    const start = search && !maskIsFixed ? Math.min(Math.floor(search.startBudget * budget), w.data.length) : budget;
-    const { a, b } = alternateScaled(w, h, start, settings, compute);
-    const layer = { weight: w, gram: h, a, b };
-    refitFactors(layer, refit, compute);
+    const start = (nonzeros: number): FactoredLayer => {
+      const factors = alternateScaled(w, h, Math.min(nonzeros, w.data.length), settings, compute);
+      const layer = { weight: w, gram: h, ...factors };
+      refitFactors(layer, refit, compute);
+      return layer;
+    };
     // A fixed mask must stay what it is; its other factor was chosen with it in place.
+    if (search && !maskIsFixed) {
+      const [first = 1, ...others] = search.startBudgets;
+      const startAt = (multiple: number): FactoredLayer => start(Math.floor(multiple * budget));
+      const starts = [startAt(first), ...others.map(startAt)] as const;
+      const layer = searchSupports(starts, sizesOf(splitBudget(w, budget, squareShare)), search, compute);
+      refitFactors(layer, finalRefit, compute);
+      return { factors: [layer.a, layer.b] };
+    }
+    const layer = start(budget);
     if (!maskIsFixed) swapSupports(layer, swap, compute);
-    if (search && !maskIsFixed) searchSupports(layer, sizesOf(splitBudget(w, budget, share)), search, compute);
     refitFactors(layer, finalRefit, compute);
-    return { factors: [a, b] };
+    return { factors: [layer.a, layer.b] };
   };
   return measured(weight, gram, options, compute, solve, { adopt: false });
 }

@@ -50,7 +50,7 @@ export const schedules: Readonly<Record<Effort, DoubleSparseSchedule>> = {
     swap: { rounds: 0, fraction: 0, steps: 0 },
     finalRefit: { rounds: 4, steps: 15 },
     search: {
-      startBudget: 3,
+      startBudgets: [2, 4],
       cycles: 8,
       leastCycles: 3,
       operations: 4e8,

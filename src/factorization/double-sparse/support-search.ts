@@ -6,8 +6,8 @@ import { type RefitOptions, refitFactors } from './refit.js';
 import { moveSupport, type SupportSwapOptions, swapSupports } from './support-swap.js';
 
 export interface SupportSearchOptions {
-  /** Nonzeros with which the search starts, as a multiple of the budget. */
-  readonly startBudget: number;
+  /** Nonzeros of the alternations with which the search starts, as multiples of the budget. */
+  readonly startBudgets: readonly number[];
   /** How often supports are pruned to their size; fewer where a product with H takes more than so many operations / cycle. */
   readonly cycles: number;
   readonly leastCycles: number;
@@ -31,38 +31,50 @@ export interface FactorSizes {
 /**
  * A search over supports under the full Gram matrix that leaves local optima: cycle by cycle the supports grow by what
  * promises most, are pruned to their size in many small steps, the weakest first, with a refit by conjugate gradients
- * after each, and improved by swaps. The best factors so far are what every cycle starts from, and what remains. A layer
- * that comes with more nonzeros is only pruned in the first cycle.
- * @param sizes of the result. @param layer its factors change in place.
+ * after each, and improved by swaps. The best factors so far are what every cycle starts from. In the first one the
+ * starts, which have more nonzeros, are pruned only.
+ * @param starts pairs of factors in the arena; the search works in them.
+ * @param sizes of the result.
+ * @returns one of the starts, changed in place.
  */
 export function searchSupports(
-  layer: FactoredLayer,
+  starts: readonly [FactoredLayer, ...FactoredLayer[]],
   sizes: FactorSizes,
   options: SupportSearchOptions,
   compute: Compute,
-): void {
-  const { a, b, weight, gram } = layer;
-  const { growth, swap, refit } = options;
-  const cycles = cyclesOf(layer, options);
+): FactoredLayer {
+  const { growth, swap } = options;
+  const [first, ...others] = starts;
+  let [best, least] = [first, settle(first, sizes, options, compute)];
+  for (const other of others) {
+    const error = settle(other, sizes, options, compute);
+    if (error < least) [best, least] = [other, error];
+  }
+  const cycles = cyclesOf(best, options);
+  const { a, b } = best;
   compute.scope(() => {
     const [bestA, bestB] = [compute.arena.vector(a.data.length), compute.arena.vector(b.data.length)];
-    let least = Number.POSITIVE_INFINITY;
-    for (let cycle = 0; cycle < cycles; cycle++) {
-      if (cycle > 0) resize(layer, sizes, 1 + (growth - 1) * (1 - cycle / cycles), 0, swap.steps, compute);
-      prune(layer, sizes, options, compute);
-      swapSupports(layer, swap, compute);
-      refitFactors(layer, refit, compute);
-      const error = relativeLayerError(weight, gram, [a, b], compute);
-      if (error < least) {
-        least = error;
-        bestA.set(a.data);
-        bestB.set(b.data);
-      } else {
+    for (let cycle = 1; cycle < cycles; cycle++) {
+      bestA.set(a.data);
+      bestB.set(b.data);
+      resize(best, sizes, 1 + (growth - 1) * (1 - cycle / cycles), 0, swap.steps, compute);
+      const error = settle(best, sizes, options, compute);
+      if (error < least) least = error;
+      else {
         a.data.set(bestA);
         b.data.set(bestB);
       }
     }
   });
+  return best;
+}
+
+/** Prunes factors to their sizes and improves them. @returns the relative layer error. */
+function settle(layer: FactoredLayer, sizes: FactorSizes, options: SupportSearchOptions, compute: Compute): number {
+  prune(layer, sizes, options, compute);
+  swapSupports(layer, options.swap, compute);
+  refitFactors(layer, options.refit, compute);
+  return relativeLayerError(layer.weight, layer.gram, [layer.a, layer.b], compute);
 }
 
 function cyclesOf({ weight }: FactoredLayer, { cycles, leastCycles, operations }: SupportSearchOptions): number {
