@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { doubleSparse } from '../../src/factorization/double-sparse/double-sparse.js';
+import { doubleSparseLevels } from '../../src/factorization/double-sparse/levels.js';
+import { relativeLayerError } from '../../src/factorization/layer-error.js';
 import { Compute } from '../../src/linalg/compute.js';
 import { createWasmEngine } from '../../src/linalg/engines/wasm.js';
 import { randomLayer } from './random-layer.js';
@@ -35,6 +37,29 @@ describe('effort search', () => {
       const error = (effort: 'max' | 'search'): number =>
         doubleSparse(weight, gram, { sparsity, effort, seed: 0 }, compute).metrics.relativeError;
       expect(error('search')).toBeLessThan(error('max'));
+    }
+  });
+});
+
+describe('levels of one path', () => {
+  it.each([
+    [12, 60],
+    [60, 12],
+    [20, 20],
+  ])('%i x %i: each within its budget, errors near to those of a search', (out, inputs) => {
+    const { weight, gram } = randomLayer(out, inputs, 8);
+    const budgets = [0.1, 0.5, 0.25, 0.5].map((density) => Math.floor(density * out * inputs));
+    const options = { sparsity: 0, effort: 'search', seed: 0 } as const;
+    const levels = doubleSparseLevels(weight, gram, budgets, options, compute);
+    expect(levels.map(({ metrics }) => metrics.budget)).toEqual(budgets);
+    expect(levels[3]).toBe(levels[1]);
+    for (const [i, budget] of budgets.entries()) {
+      const { metrics, factors } = levels[i]!;
+      expect(metrics.nonzeros).toBeLessThanOrEqual(budget);
+      expect(relativeLayerError(weight, gram, factors, compute)).toBeCloseTo(metrics.relativeError, 5);
+      const search = doubleSparse(weight, gram, { ...options, budget }, compute).metrics.relativeError;
+      expect(metrics.relativeError).toBeLessThan(2 * search);
+      expect(metrics.relativeError).toBeGreaterThan(0.9 * search);
     }
   });
 });

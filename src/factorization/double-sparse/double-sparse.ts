@@ -2,20 +2,11 @@ import type { Compute } from '../../linalg/compute.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import type { Factorization, FactorizationMethod, FactorizationOptions } from '../factorization.js';
 import { measured } from '../measure.js';
-import { alternateScaled } from './alternate-scaled.js';
-import { type FactorBudget, splitBudget } from './budget.js';
 import type { FactoredLayer } from './factor-problem.js';
-import { fixedMaskShare } from './fixed-mask.js';
 import { refitFactors } from './refit.js';
-import {
-  type DoubleSparseSchedule,
-  ridge,
-  scalingExponent,
-  schedules,
-  shapeSettings,
-  supportShare,
-} from './schedule.js';
-import { type FactorSizes, searchSupports } from './support-search.js';
+import { type DoubleSparseSchedule, schedules } from './schedule.js';
+import { factorSizes, startFactors } from './start-factors.js';
+import { searchSupports } from './support-search.js';
 import { swapSupports } from './support-swap.js';
 
 /**
@@ -33,49 +24,27 @@ function factorizeBySchedule(
   weight: Matrix,
   gram: Matrix,
   options: FactorizationOptions,
-  { outerIterations, refit, swap, search, finalRefit }: DoubleSparseSchedule,
+  schedule: DoubleSparseSchedule,
   compute: Compute,
   maskIsFixed: boolean,
 ): Factorization {
+  const { swap, search, finalRefit } = schedule;
   const solve = (w: Matrix, h: Matrix, budget: number): { factors: Matrix[] } => {
-    const { squareShare, openingPenalty, fullGramShare } = shapeSettings(w.rows, w.columns);
-    const alternation = {
-      outerIterations,
-      steps: 2,
-      supportSteps: 2,
-      openingPenalty: (progress: number) => openingPenalty.first + openingPenalty.gain * progress ** 3,
-      supportShare,
-      ridge,
-    };
-    const settings = {
-      alternation,
-      scalingExponent,
-      fullGramShare,
-      squareShare: maskIsFixed ? fixedMaskShare(w.rows, w.columns) : squareShare,
-      ...(maskIsFixed && { maskSeed: options.seed }),
-    };
-    const start = (nonzeros: number): FactoredLayer => {
-      const factors = alternateScaled(w, h, Math.min(nonzeros, w.data.length), settings, compute);
-      const layer = { weight: w, gram: h, ...factors };
-      refitFactors(layer, refit, compute);
-      return layer;
-    };
+    const start = (nonzeros: number): FactoredLayer =>
+      startFactors(w, h, nonzeros, schedule, compute, maskIsFixed ? options.seed : undefined);
+    let layer: FactoredLayer;
     // A fixed mask must stay what it is; its other factor was chosen with it in place.
     if (search && !maskIsFixed) {
       const [first = 1, ...others] = search.startBudgets;
       const startAt = (multiple: number): FactoredLayer => start(Math.floor(multiple * budget));
       const starts = [startAt(first), ...others.map(startAt)] as const;
-      const layer = searchSupports(starts, sizesOf(splitBudget(w, budget, squareShare)), search, compute);
-      refitFactors(layer, finalRefit, compute);
-      return { factors: [layer.a, layer.b] };
+      layer = searchSupports(starts, factorSizes(w, budget), search, compute);
+    } else {
+      layer = start(budget);
+      if (!maskIsFixed) swapSupports(layer, swap, compute);
     }
-    const layer = start(budget);
-    if (!maskIsFixed) swapSupports(layer, swap, compute);
     refitFactors(layer, finalRefit, compute);
     return { factors: [layer.a, layer.b] };
   };
   return measured(weight, gram, options, compute, solve, { adopt: false });
 }
-
-const sizesOf = ({ squareIsLeft, square, other }: FactorBudget): FactorSizes =>
-  squareIsLeft ? { a: square, b: other } : { a: other, b: square };

@@ -3,6 +3,7 @@ import { countNonzeros } from '../../linalg/matrix.js';
 import { relativeLayerError } from '../layer-error.js';
 import { type FactoredLayer, type FactorProblem, leftProblem, rightProblem } from './factor-problem.js';
 import { type RefitOptions, refitFactors } from './refit.js';
+import type { FactorSizes } from './start-factors.js';
 import { moveSupport, type SupportSwapOptions, swapSupports } from './support-swap.js';
 
 export interface SupportSearchOptions {
@@ -20,12 +21,6 @@ export interface SupportSearchOptions {
   /** Behind each pruning. */
   readonly swap: SupportSwapOptions;
   readonly refit: RefitOptions;
-}
-
-/** Numbers of nonzeros. */
-export interface FactorSizes {
-  readonly a: number;
-  readonly b: number;
 }
 
 /**
@@ -82,11 +77,11 @@ function cyclesOf({ weight }: FactoredLayer, { cycles, leastCycles, operations }
   return Math.max(leastCycles, Math.min(cycles, Math.floor(operations / product)));
 }
 
-/** From the present sizes to the wanted ones, by equal factors. */
-function prune(
+/** Prunes both factors from their present sizes to the wanted ones, by equal factors. */
+export function prune(
   layer: FactoredLayer,
   sizes: FactorSizes,
-  { pruneRounds, pruneFraction, swap }: SupportSearchOptions,
+  { pruneRounds, pruneFraction, swap }: Pick<SupportSearchOptions, 'pruneRounds' | 'pruneFraction' | 'swap'>,
   compute: Compute,
 ): void {
   const [fromA, fromB] = [countNonzeros(layer.a), countNonzeros(layer.b)];
