@@ -18,8 +18,9 @@ const steps = {
 
 /**
  * Double Sparse Factorization at several budgets (nonzeros) from one path: the alternation at the largest budget, then
- * supports pruned from level to level, swapped and refitted under the full Gram matrix. Errors are near to those of a
- * search (effort `search`) at every level, for less than the time of one.
+ * supports pruned from level to level, swapped and refitted under the full Gram matrix. Errors are between
+ * those of the efforts `default` and `search`, at every level much the same multiple of the latter's (1.2 to 1.6 for
+ * convolutions), for less than the time of one search.
  * @returns one result for each budget, in their order; seconds of each are those of its own part of the path.
  */
 export function doubleSparseLevels(
