@@ -2,6 +2,7 @@ import type { CnnEvent, CnnLayerResult } from '../compression/cnn/cnn-run.js';
 import type { OnnxCompressionResult } from '../compression/cnn/compress-onnx.js';
 import type { CnnCompressOptions } from '../compression/cnn/options.js';
 import type { CnnPlan } from '../compression/cnn/planned-layer.js';
+import { elementCount } from '../linalg/element-count.js';
 import type { KeptLayer } from '../models/cnn/layer.js';
 import { parityTable } from './image-evaluation.js';
 import { formatBytes, formatError, formatSeconds, renderTable } from './table.js';
@@ -29,7 +30,7 @@ export function cnnSummary(result: OnnxCompressionResult, out: string): string {
   const methods = new Map<string, number>();
   for (const { method } of layers) if (method) methods.set(method, (methods.get(method) ?? 0) + 1);
   const dense = layers.filter(({ method }) => method === undefined);
-  const plain = result.weights.filter(({ reason }) => reason !== undefined);
+  const plain = result.weights.filter(({ reason, nonzeros: own, shape }) => reason && own < elementCount(shape));
   return [
     '',
     `${out}: ${formatBytes(denseBytes)} -> ${formatBytes(bytes)} (${percent(bytes, denseBytes)})`,

@@ -1,12 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { admm } from '../../src/factorization/admm.js';
 import { doubleSparse } from '../../src/factorization/double-sparse/double-sparse.js';
-import { sparseStart } from '../../src/factorization/double-sparse/sparse-start.js';
+import { doubleSparseLevels } from '../../src/factorization/double-sparse/levels.js';
 import { relativeLayerError } from '../../src/factorization/layer-error.js';
 import { Compute } from '../../src/linalg/compute.js';
 import { createWasmEngine } from '../../src/linalg/engines/wasm.js';
-import { countNonzeros } from '../../src/linalg/matrix.js';
 import { randomLayer } from './random-layer.js';
 
 const compute = new Compute(createWasmEngine());
@@ -43,20 +41,26 @@ describe('effort search', () => {
   });
 });
 
-describe('the start from one pruned matrix', () => {
+describe('levels of one path', () => {
   it.each([
-    [10, 40],
-    [40, 10],
-  ])('%i x %i: no worse than that matrix, within the budget', (out, inputs) => {
-    const { weight, gram } = randomLayer(out, inputs, 3);
-    const [budget, squareShare] = [200, 0.2];
-    compute.scope(() => {
-      const [w, h] = [weight, gram].map((each) => compute.arena.adopt(each));
-      const { a, b } = sparseStart(w, h, budget, { squareShare, steps: 8 }, compute)!;
-      expect(countNonzeros(a) + countNonzeros(b)).toBe(budget);
-      const pruned = admm(w, h, { sparsity: 0, budget: budget - 10 - 40, effort: 'default', seed: 0 }, compute);
-      expect(relativeLayerError(w, h, [a, b], compute)).toBeLessThan(pruned.metrics.relativeError);
-      expect(sparseStart(w, h, 15, { squareShare, steps: 8 }, compute)).toBeUndefined();
-    });
+    [12, 60],
+    [60, 12],
+    [20, 20],
+  ])('%i x %i: each within its budget, errors between those of default and search', (out, inputs) => {
+    const { weight, gram } = randomLayer(out, inputs, 8);
+    const budgets = [0.1, 0.5, 0.25, 0.5].map((density) => Math.floor(density * out * inputs));
+    const options = { sparsity: 0, effort: 'search', seed: 0 } as const;
+    const levels = doubleSparseLevels(weight, gram, budgets, options, compute);
+    expect(levels.map(({ metrics }) => metrics.budget)).toEqual(budgets);
+    expect(levels[3]).toBe(levels[1]);
+    for (const [i, budget] of budgets.entries()) {
+      const { metrics, factors } = levels[i]!;
+      expect(metrics.nonzeros).toBeLessThanOrEqual(budget);
+      expect(relativeLayerError(weight, gram, factors, compute)).toBeCloseTo(metrics.relativeError, 5);
+      const errorAt = (effort: 'default' | 'search'): number =>
+        doubleSparse(weight, gram, { ...options, effort, budget }, compute).metrics.relativeError;
+      expect(metrics.relativeError).toBeLessThan(errorAt('default'));
+      expect(metrics.relativeError).toBeGreaterThan(0.9 * errorAt('search'));
+    }
   });
 });

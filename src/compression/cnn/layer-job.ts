@@ -1,4 +1,5 @@
 import { DoubleSparseError } from '../../errors.js';
+import { doubleSparseLevels } from '../../factorization/double-sparse/levels.js';
 import type { Factorization, FactorizationOptions } from '../../factorization/factorization.js';
 import { obcLevels } from '../../factorization/obc/obc.js';
 import { type MethodName, methods } from '../../factorization/registry.js';
@@ -27,6 +28,9 @@ export function runLayerJob(
 ): Factorization[] {
   validateLayer(weight, gram, name);
   try {
+    const { effort } = options;
+    if (method === 'double-sparse' && effort === 'search' && budgets.length > 1)
+      return doubleSparseLevels(weight, gram, budgets, options, compute);
     if (method === 'obc') return obcLevels(weight, gram, budgets, options, compute);
     return budgets.map((budget) => methods[method](weight, gram, { ...options, budget }, compute));
   } catch (error) {

@@ -39,13 +39,11 @@ export async function levelCurves(
 ): Promise<Map<PlannedLayer, LevelCurve>> {
   const { plan, pool } = resources;
   const inputs = await resources.denseInputs();
-  // A search would take most of the time of a run, and changes all levels in much the same way.
-  const settings = { ...options, effort: options.effort === 'search' ? 'max' : options.effort };
   const curves = new Map<PlannedLayer, LevelCurve>();
   const measure = async (planned: PlannedLayer): Promise<void> => {
     const problems = layerProblems(planned, inputs.get(planned)!, resources.compute);
     const budgets = [...new Set(densities.map((density) => Math.max(2, Math.floor(density * planned.entries))))];
-    const solutions = await solveByMethod(planned, problems, method, budgets, settings, resources);
+    const solutions = await solveByMethod(planned, problems, method, budgets, options, resources);
     const measured = solutions.map(({ error, energy }, i) => ({
       nonzeros: budgets[i],
       error: energy > 0 ? error / energy : 0,

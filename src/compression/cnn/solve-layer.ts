@@ -15,7 +15,10 @@ import { groupRows, type PlannedLayer } from './planned-layer.js';
 const widestForObc = 1200;
 /** Exact pruning has rarely less than this part of the error of ADMM pruning: where two factors are better, it cannot win. */
 const obcToAdmm = 0.65;
-/** Operations of one product with the Gram matrix up to which a search over supports takes seconds. */
+/**
+ * Operations of one product with the Gram matrix up to which a search over supports takes seconds. Above, one budget gets
+ * the effort `max`, and the levels of a curve, of which only the shape matters, `fast`.
+ */
 const searchOperations = 4e8;
 
 /** Factors of a layer at one budget, all of its groups stacked. */
@@ -66,7 +69,8 @@ async function solveLayer(
 ): Promise<LayerSolution[]> {
   const groups = problems.length;
   const isLarge = (2 * layer.rows * layer.columns ** 2) / groups > searchOperations;
-  const options = { sparsity: 0, effort: effort === 'search' && isLarge ? 'max' : effort, seed };
+  const largeEffort = budgets.length > 1 ? 'fast' : 'max';
+  const options = { sparsity: 0, effort: effort === 'search' && isLarge ? largeEffort : effort, seed };
   const results = await Promise.all(
     problems.map(({ weight, gram }, group) =>
       pool.runLayer({

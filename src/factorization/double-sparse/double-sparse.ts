@@ -1,20 +1,12 @@
 import type { Compute } from '../../linalg/compute.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import type { Factorization, FactorizationMethod, FactorizationOptions } from '../factorization.js';
-import { relativeLayerError } from '../layer-error.js';
 import { measured } from '../measure.js';
-import { alternateScaled } from './alternate-scaled.js';
-import { fixedMaskShare } from './fixed-mask.js';
+import type { FactoredLayer } from './factor-problem.js';
 import { refitFactors } from './refit.js';
-import {
-  type DoubleSparseSchedule,
-  ridge,
-  scalingExponent,
-  schedules,
-  shapeSettings,
-  supportShare,
-} from './schedule.js';
-import { sparseStart } from './sparse-start.js';
+import { type DoubleSparseSchedule, schedules } from './schedule.js';
+import { factorSizes, startFactors } from './start-factors.js';
+import { searchSupports } from './support-search.js';
 import { swapSupports } from './support-swap.js';
 
 /**
@@ -32,42 +24,27 @@ function factorizeBySchedule(
   weight: Matrix,
   gram: Matrix,
   options: FactorizationOptions,
-  { outerIterations, refit, swap, finalRefit, sparseStart: otherStart }: DoubleSparseSchedule,
+  schedule: DoubleSparseSchedule,
   compute: Compute,
   maskIsFixed: boolean,
 ): Factorization {
+  const { swap, search, finalRefit } = schedule;
   const solve = (w: Matrix, h: Matrix, budget: number): { factors: Matrix[] } => {
-    const { squareShare, openingPenalty, fullGramShare } = shapeSettings(w.rows, w.columns);
-    const alternation = {
-      outerIterations,
-      steps: 2,
-      supportSteps: 2,
-      openingPenalty: (progress: number) => openingPenalty.first + openingPenalty.gain * progress ** 3,
-      supportShare,
-      ridge,
-    };
-    const settings = {
-      alternation,
-      scalingExponent,
-      fullGramShare,
-      squareShare: maskIsFixed ? fixedMaskShare(w.rows, w.columns) : squareShare,
-      ...(maskIsFixed && { maskSeed: options.seed }),
-    };
-    const { a, b } = alternateScaled(w, h, budget, settings, compute);
-    const finish = (factors: { a: Matrix; b: Matrix }): Matrix[] => {
-      const layer = { weight: w, gram: h, ...factors };
-      refitFactors(layer, refit, compute);
-      // A fixed mask must stay what it is; its other factor was chosen with it in place.
+    const start = (nonzeros: number): FactoredLayer =>
+      startFactors(w, h, nonzeros, schedule, compute, maskIsFixed ? options.seed : undefined);
+    let layer: FactoredLayer;
+    // A fixed mask must stay what it is; its other factor was chosen with it in place.
+    if (search && !maskIsFixed) {
+      const [first = 1, ...others] = search.startBudgets;
+      const startAt = (multiple: number): FactoredLayer => start(Math.floor(multiple * budget));
+      const starts = [startAt(first), ...others.map(startAt)] as const;
+      layer = searchSupports(starts, factorSizes(w, budget), search, compute);
+    } else {
+      layer = start(budget);
       if (!maskIsFixed) swapSupports(layer, swap, compute);
-      refitFactors(layer, finalRefit, compute);
-      return [factors.a, factors.b];
-    };
-    const factors = finish({ a, b });
-    const other = otherStart && !maskIsFixed ? sparseStart(w, h, budget, otherStart, compute) : undefined;
-    if (!other) return { factors };
-    const otherFactors = finish(other);
-    const errorOf = (each: Matrix[]): number => relativeLayerError(w, h, each, compute);
-    return { factors: errorOf(otherFactors) < errorOf(factors) ? otherFactors : factors };
+    }
+    refitFactors(layer, finalRefit, compute);
+    return { factors: [layer.a, layer.b] };
   };
   return measured(weight, gram, options, compute, solve, { adopt: false });
 }

@@ -1,7 +1,7 @@
 import type { Effort } from '../factorization.js';
 import type { SquareShare } from './budget.js';
 import type { RefitOptions } from './refit.js';
-import type { SparseStartOptions } from './sparse-start.js';
+import type { SupportSearchOptions } from './support-search.js';
 import type { SupportSwapOptions } from './support-swap.js';
 
 /** Settings of the alternation that depend on the shape of the weight. */
@@ -21,8 +21,8 @@ export interface DoubleSparseSchedule {
   readonly swap: SupportSwapOptions;
   /** At the end, where supports were swapped. */
   readonly finalRefit: RefitOptions;
-  /** Another start beside the alternation (sparse-start.ts); the better result is taken. */
-  readonly sparseStart?: SparseStartOptions;
+  /** A longer search over supports; the alternation then only makes its start. */
+  readonly search?: SupportSearchOptions;
 }
 
 export const schedules: Readonly<Record<Effort, DoubleSparseSchedule>> = {
@@ -45,11 +45,21 @@ export const schedules: Readonly<Record<Effort, DoubleSparseSchedule>> = {
     finalRefit: { rounds: 2, steps: 10 },
   },
   search: {
-    outerIterations: 160,
+    outerIterations: 28,
     refit: { rounds: 1, steps: 4 },
-    swap: { rounds: 100, fraction: 0.2, steps: 8 },
+    swap: { rounds: 0, fraction: 0, steps: 0 },
     finalRefit: { rounds: 4, steps: 15 },
-    sparseStart: { squareShare: 0.2, steps: 8 },
+    search: {
+      startBudgets: [2, 4],
+      cycles: 8,
+      leastCycles: 3,
+      operations: 4e8,
+      growth: 3,
+      pruneRounds: 40,
+      pruneFraction: 0.05,
+      swap: { rounds: 40, fraction: 0.2, steps: 8 },
+      refit: { rounds: 2, steps: 15 },
+    },
   },
 };
 

@@ -30,39 +30,36 @@ export function swapSupports(
   }
 }
 
-/**
- * Adds the absent entries of largest promise to a factor's support and refits it by conjugate gradients; see
- * {@link swapSupports}.
- */
-export function growSupport(problem: FactorProblem, count: number, steps: number, compute: Compute): void {
-  const { factor, residual } = problem;
-  const support = compute.arena.vector(factor.data.length);
-  compute.scope(() => {
-    const ranked = compute.matrix(factor.rows, factor.columns);
-    rank(ranked, residual, problem, -1, compute);
-    excludeSupport(ranked.data, factor.data);
-    compute.splitLargest(ranked.data, Math.min(count, factor.data.length - countNonzeros(factor)), support);
-    compute.kernels.linearCombination(support, 1, support, 1, factor.data);
-  });
-  solveOnSupport(problem, support, steps, compute);
+function swapOnce(problem: FactorProblem, part: number, steps: number, compute: Compute): void {
+  const { data } = problem.factor;
+  const nonzeros = countNonzeros(problem.factor);
+  const moved = Math.min(Math.floor(part * nonzeros), data.length - nonzeros);
+  if (moved > 0) moveSupport(problem, nonzeros - moved, moved, steps, compute);
 }
 
-function swapOnce(problem: FactorProblem, part: number, steps: number, compute: Compute): void {
+/**
+ * Keeps a number of a factor's nonzeros, admits a number of entries that are absent now, by the criteria of
+ * {@link swapSupports}, and refits on the new support.
+ */
+export function moveSupport(
+  problem: FactorProblem,
+  keptCount: number,
+  admitted: number,
+  steps: number,
+  compute: Compute,
+): void {
   const { kernels } = compute;
   const { factor, residual, apply } = problem;
-  const nonzeros = countNonzeros(factor);
-  const moved = Math.min(Math.floor(part * nonzeros), factor.data.length - nonzeros);
-  if (moved === 0) return;
   const support = compute.arena.vector(factor.data.length);
   compute.scope(() => {
     const ranked = compute.matrix(factor.rows, factor.columns);
     // The entries that are absent now are the candidates: not those that will be dropped.
     rank(ranked, residual, problem, -1, compute);
     excludeSupport(ranked.data, factor.data);
-    compute.splitLargest(ranked.data, moved, support);
+    compute.splitLargest(ranked.data, admitted, support);
     const kept = compute.matrix(factor.rows, factor.columns);
     rank(ranked, factor, problem, 1, compute);
-    compute.splitLargest(ranked.data, nonzeros - moved, kept.data);
+    compute.splitLargest(ranked.data, keptCount, kept.data);
     kernels.linearCombination(support, 1, support, 1, kept.data);
     // What leaves the support: the residual gains the operator's value there.
     const dropped = kept;
