@@ -1,5 +1,11 @@
 import type { Matrix } from '../../linalg/matrix.js';
 
+/** Numbers of nonzeros of the factors. */
+export interface FactorSizes {
+  readonly a: number;
+  readonly b: number;
+}
+
 /** How the nonzeros of a layer are split between its factors. */
 export interface FactorBudget {
   /** Is A (out x k, k = min(out, in)) the square factor? True for wide weights; else B is. */

@@ -1,7 +1,7 @@
 import type { Compute } from '../../linalg/compute.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { alternateScaled } from './alternate-scaled.js';
-import { splitBudget } from './budget.js';
+import { type FactorSizes, splitBudget } from './budget.js';
 import type { FactoredLayer } from './factor-problem.js';
 import { fixedMaskShare } from './fixed-mask.js';
 import { type RefitOptions, refitFactors } from './refit.js';
@@ -40,12 +40,6 @@ export function startFactors(
   const layer = { weight, gram, ...factors };
   refitFactors(layer, refit, compute);
   return layer;
-}
-
-/** Numbers of nonzeros of the factors. */
-export interface FactorSizes {
-  readonly a: number;
-  readonly b: number;
 }
 
 /** How a budget is split between the factors. */

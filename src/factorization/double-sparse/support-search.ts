@@ -1,9 +1,9 @@
 import type { Compute } from '../../linalg/compute.js';
 import { countNonzeros } from '../../linalg/matrix.js';
 import { relativeLayerError } from '../layer-error.js';
+import type { FactorSizes } from './budget.js';
 import { type FactoredLayer, type FactorProblem, leftProblem, rightProblem } from './factor-problem.js';
 import { type RefitOptions, refitFactors } from './refit.js';
-import type { FactorSizes } from './start-factors.js';
 import { moveSupport, type SupportSwapOptions, swapSupports } from './support-swap.js';
 
 export interface SupportSearchOptions {
