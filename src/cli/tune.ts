@@ -15,7 +15,9 @@ const schema = z.object({
     .int()
     .min(1)
     .optional()
-    .describe('bytes for the compressed weights; with it, they may also be expanded (default: 0.6 of dense)'),
+    .describe(
+      'bytes for the compressed weights; with it, they may also be expanded (default: what they take as stored)',
+    ),
 });
 
 export function addTuneCommand(program: Command): void {

@@ -1,5 +1,5 @@
+import { maskStride } from '../formats/container/bitmask.js';
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
-import { maskStride } from '../formats/container/mask-stride.js';
 import type { PackedFactor } from '../formats/container/packed-factor.js';
 import { decodeFloats } from '../formats/dtype.js';
 import type { Matrix } from '../linalg/matrix.js';

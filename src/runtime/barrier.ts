@@ -26,6 +26,8 @@ export class Barrier {
     if (this.#threads === 1) return;
     const words = this.#words;
     const now = Atomics.load(words, generation);
+    // Behind the load: a break from here on changes the generation.
+    this.#requireAll();
     if (Atomics.add(words, arrived, 1) === this.#threads - 1) {
       Atomics.store(words, arrived, 0);
       Atomics.add(words, generation, 1);
@@ -38,7 +40,11 @@ export class Barrier {
       Atomics.wait(words, generation, now);
       Atomics.sub(words, sleepers, 1);
     }
-    if (Atomics.load(words, broken) !== 0) throw new DoubleSparseError('worker-failed', anotherFailed);
+    this.#requireAll();
+  }
+
+  #requireAll(): void {
+    if (Atomics.load(this.#words, broken) !== 0) throw new DoubleSparseError('worker-failed', anotherFailed);
   }
 
   /** Lets every thread that waits, or will wait, fail: this one cannot arrive any more. */

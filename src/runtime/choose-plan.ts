@@ -3,44 +3,47 @@ import type { KernelBuild } from './kernels.js';
 import { measureCosts } from './measure-costs.js';
 import { productSizes } from './product-sizes.js';
 import {
+  type ProductSizes,
   planRepresentations,
+  type Representation,
   type RepresentationCosts,
   type RepresentationPlan,
+  representationBytes,
   representationCost,
   representations,
 } from './representation.js';
-import type { RuntimeMemory } from './runtime-memory.js';
+import { maximumMemoryBytes, type RuntimeMemory } from './runtime-memory.js';
 import { readTunedPlan, type TunedPlan, tuningKey } from './tuned-plan.js';
-
-/** A compressed model takes less memory than the dense one, whatever is faster. */
-const defaultMemoryShare = 0.6;
 
 export interface PlanOptions {
   /**
-   * Bytes that compressed weights may take (default: 0.6 of the dense weights', or what they take as stored). Only with
-   * a limit of its own are products also expanded to dense where that is faster: it rounds A·B to the stored type.
+   * Bytes that compressed weights may take (default: what they take as stored). Only with a limit of its own are
+   * products also expanded to dense where that is faster: it rounds A·B to the stored type.
    */
   memory?: number;
+  /** Bytes that the runtime has for them at most (default: all that it can have). */
+  room?: number;
 }
 
 /** Measures this machine and finds the fastest representation of each product within the memory allowed. */
 export function tunePlan(
   checkpoint: CompressedCheckpoint,
   kernels: KernelBuild,
-  { memory }: PlanOptions = {},
+  { memory, room = maximumMemoryBytes }: PlanOptions = {},
   scratch?: RuntimeMemory,
 ): TunedPlan {
   const products = productSizes(checkpoint);
-  const denseBytes = products.reduce(
-    (sum, { factors, valueBytes }) => sum + factors[0]!.rows * factors.at(-1)!.columns * valueBytes,
-    0,
-  );
-  const costs = measureCosts(kernels, denseBytes, scratch);
-  const plan =
-    memory === undefined
-      ? planRepresentations(products, costs, defaultMemoryShare * denseBytes)
-      : planRepresentations(products, costs, memory, representations);
+  const total = (representation: Representation) => planBytes(products, () => representation);
+  const type = [...checkpoint.products.values()].some(({ dtype }) => dtype === 'F16') ? 'F16' : 'BF16';
+  const costs = measureCosts(kernels, { type, modelBytes: total('dense') }, scratch);
+  const limit = Math.min(room, memory ?? total('stored'));
+  const plan = planRepresentations(products, costs, limit, memory === undefined ? undefined : representations);
   return { version: 1, ...tuningKey(checkpoint, kernels), memory: memory ?? null, costs, plan };
+}
+
+/** Bytes of products in the representations that are chosen for them, by name. */
+export function planBytes(products: readonly ProductSizes[], chosen: (name: string) => Representation): number {
+  return products.reduce((sum, product) => sum + representationBytes(product, chosen(product.name)), 0);
 }
 
 export interface ChosenPlan {

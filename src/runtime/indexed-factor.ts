@@ -1,6 +1,5 @@
-import { maskStride } from '../formats/container/mask-stride.js';
+import { countBits, maskStride } from '../formats/container/bitmask.js';
 import type { PackedFactor } from '../formats/container/packed-factor.js';
-import { countBits } from './lane-orders.js';
 
 /** The most columns that 16-bit numbers count. */
 export const maximumIndexedColumns = 65_536;

@@ -1,3 +1,5 @@
+import { countBits } from '../formats/container/bitmask.js';
+
 /**
  * Where the kernels expect {@link writeLaneOrders} (kernels/lanes.ts): in the first page, whose lower half is for the
  * static data of ../linalg/assembly, which is instantiated in the same memory.
@@ -23,21 +25,10 @@ function write(target: Uint8Array, masks: number, columns: readonly number[]): v
   for (let mask = 0; mask < masks; mask++) {
     for (const [lane, column] of columns.entries()) {
       const present = (mask >> column) & 1;
-      const rank = populations[mask & ((1 << column) - 1)] as number;
+      const rank = countBits(Uint8Array.of(mask & ((1 << column) - 1)));
       // The high bit makes a byte zero.
       for (let byte = 0; byte < width; byte++)
         target[16 * mask + width * lane + byte] = present ? width * rank + byte : 0x80;
     }
   }
 }
-
-/** Bits that are set in bytes `from` to before `end` of a bitmask. */
-export function countBits(bitmask: Uint8Array, from: number, end: number): number {
-  let bits = 0;
-  for (let at = from; at < end; at++) bits += populations[bitmask[at] as number] as number;
-  return bits;
-}
-
-/** Bits that are set in each byte. */
-const populations = new Uint8Array(256);
-for (let byte = 1; byte < 256; byte++) populations[byte] = (populations[byte >> 1] as number) + (byte & 1);

@@ -75,7 +75,7 @@ export interface ThreadScratch {
 }
 
 /** Up to so many positions, products read the stored weights once for each; more go through expanded tiles. */
-export const fewPositions = 4;
+export const fewPositions = 2;
 /** Rows of a weight that are expanded at a time. */
 export const tileRows = 96;
 /** Queries whose scores are in memory at a time. */

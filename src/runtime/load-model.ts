@@ -2,8 +2,6 @@ import { availableParallelism } from 'node:os';
 import { DoubleSparseError } from '../errors.js';
 import type { Checkpoint } from '../formats/checkpoint.js';
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
-import { bytesPerFloat } from '../formats/dtype.js';
-import { elementCount } from '../linalg/element-count.js';
 import type { EngineName } from '../linalg/engine.js';
 import { findNativeLibrary } from '../linalg/engines/native.js';
 import { chooseEngine } from '../linalg/engines/select.js';
@@ -11,15 +9,15 @@ import type { LlamaConfig } from '../models/llama/config.js';
 import { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import { rotaryTable } from '../models/llama/rope.js';
-import { headName } from '../models/llama/tensors.js';
-import { type ChosenPlan, choosePlan } from './choose-plan.js';
+import { type ChosenPlan, choosePlan, planBytes } from './choose-plan.js';
 import { compileKernels, fastestBuild, type KernelBuild } from './kernels.js';
-import { cacheSlots, placeModel } from './place-model.js';
+import { placeModel } from './place-model.js';
+import { productSizes } from './product-sizes.js';
 import type { Representation, RepresentationPlan } from './representation.js';
+import { bytesBesideProducts } from './required-memory.js';
 import { maximumMemoryBytes, RuntimeMemory } from './runtime-memory.js';
 import { ThreadedTokenModel } from './threaded-token-model.js';
 import type { TokenModel } from './token-model.js';
-import { keptType } from './weight-source.js';
 import { WorkerTeam } from './worker-team.js';
 
 /** Positions of the cache unless asked for otherwise, where the model has more. */
@@ -78,43 +76,62 @@ export async function loadTokenModel(
 ): Promise<LoadedModel> {
   const begin = performance.now();
   const llama = modelOf(source);
+  try {
+    return await load(llama, options, begin);
+  } catch (error) {
+    if (typeof source === 'string') llama.checkpoint.close();
+    throw error;
+  }
+}
+
+async function load(llama: LlamaModel, options: RuntimeOptions, begin: number): Promise<LoadedModel> {
   const { config, checkpoint } = llama;
   const threads = positive('threads', options.threads ?? availableParallelism());
   const capacity = positive('capacity', options.capacity ?? Math.min(config.contextLength, defaultCapacity));
   const chunk = Math.min(capacity, positive('chunk', options.chunk ?? defaultChunk));
-  requireRoom(llama, capacity, chunk);
+  const beside = bytesBesideProducts(llama, capacity, chunk);
+  requireRoom(checkpoint, beside, () => 'stored', capacity);
   const build = options.kernels ?? fastestBuild();
   const memory = new RuntimeMemory();
   const { representation: wanted = 'auto', memory: memoryLimit } = options;
-  const limit = memoryLimit === undefined ? {} : { memory: memoryLimit };
+  const limit = { room: maximumMemoryBytes - beside, ...(memoryLimit !== undefined && { memory: memoryLimit }) };
   const chosen =
     wanted === 'auto' && checkpoint instanceof CompressedCheckpoint
       ? choosePlan(checkpoint, build, limit, memory)
       : undefined;
   const representation = chosen?.plan ?? (wanted === 'auto' ? 'stored' : wanted);
-  const placed = placeModel(memory, llama, { threads, capacity, chunk, representation });
+  const of = (name: string) =>
+    typeof representation === 'string' ? representation : (representation[name] ?? 'stored');
+  requireRoom(checkpoint, beside, of, capacity);
+  // Threads start while this one reads.
   const team = new WorkerTeam(threads, {
     config,
-    layout: placed.layout,
     rotary: rotaryTable(config.rope, config.headSize, capacity),
     memory: memory.memory,
     kernels: compileKernels(build),
     engine: chooseEngine(options.engine ?? (findNativeLibrary() ? 'native' : 'auto')),
   });
-  return {
-    model: new ThreadedTokenModel(config, placed.layout, memory, team, capacity),
-    config,
-    checkpoint,
-    threads,
-    kernels: build,
-    loadSeconds: (performance.now() - begin) / 1000,
-    weightBytes: placed.weightBytes,
-    tokenBytes: placed.tokenBytes,
-    cacheBytes: placed.cacheBytes,
-    plan: placed.plan,
-    planSource: chosen?.source ?? 'given',
-    ...(chosen?.ignored !== undefined && { tuningIgnored: chosen.ignored }),
-  };
+  try {
+    const placed = placeModel(memory, llama, { threads, capacity, chunk, representation });
+    await team.prepare(placed.layout);
+    return {
+      model: new ThreadedTokenModel(config, placed.layout, memory, team, capacity),
+      config,
+      checkpoint,
+      threads,
+      kernels: build,
+      loadSeconds: (performance.now() - begin) / 1000,
+      weightBytes: placed.weightBytes,
+      tokenBytes: placed.tokenBytes,
+      cacheBytes: placed.cacheBytes,
+      plan: placed.plan,
+      planSource: chosen?.source ?? 'given',
+      ...(chosen?.ignored !== undefined && { tuningIgnored: chosen.ignored }),
+    };
+  } catch (error) {
+    await team.close();
+    throw error;
+  }
 }
 
 function modelOf(source: string | Checkpoint | LlamaModel): LlamaModel {
@@ -130,23 +147,21 @@ function positive(name: string, value: number): number {
 }
 
 /** Before anything is read: a model that 32-bit addresses cannot hold is refused. */
-function requireRoom({ config, checkpoint }: LlamaModel, capacity: number, chunk: number): void {
-  let bytes = 0;
-  for (const { name, shape, dtype, bytes: stored } of checkpoint.tensors.values()) {
-    if (name === headName && config.tiedHead) continue;
-    const type = keptType(dtype);
-    bytes += type === dtype ? stored : bytesPerFloat(type) * elementCount(shape);
-  }
-  for (let layer = 0; layer < config.layers; layer++) {
-    bytes += 8 * config.keyValueHeads * config.headSize * cacheSlots(config, layer, capacity, chunk);
-  }
+function requireRoom(
+  checkpoint: Checkpoint,
+  besideProducts: number,
+  representationOf: (product: string) => Representation,
+  capacity: number,
+): void {
+  const products = checkpoint instanceof CompressedCheckpoint ? productSizes(checkpoint) : [];
+  const bytes = besideProducts + planBytes(products, representationOf);
   if (bytes <= maximumMemoryBytes) return;
   throw new DoubleSparseError(
     'out-of-memory',
     `${checkpoint.path}: weights and a cache of ${capacity} positions take ${(bytes / 2 ** 30).toFixed(1)} GiB, the runtime holds 4 GiB`,
     {
       data: { path: checkpoint.path, bytes, limit: maximumMemoryBytes },
-      hint: 'compress it further, use a smaller capacity, or a smaller model',
+      hint: 'compress it further, use fewer positions (--context), or a smaller model; dsf tune without --memory keeps products as they are stored',
     },
   );
 }

@@ -1,4 +1,5 @@
 import { packFactor } from '../formats/container/packed-factor.js';
+import type { WritableFloatType } from '../formats/dtype.js';
 import { type Matrix, zeros } from '../linalg/matrix.js';
 import { Random } from '../linalg/random.js';
 import { compileKernels, instantiateRuntimeKernels, type KernelBuild } from './kernels.js';
@@ -13,27 +14,37 @@ const rows = 128;
 const columns = 1024;
 /** Bytes of each kind of matrix that are read in a round, at most: more than a core's own caches hold. */
 const mostBytes = 8e6;
-const rounds = 5;
+const rounds = 8;
 /** Densities between which costs of a bitmask are taken to be linear. */
 const sparse = 0.1;
 const dense = 0.4;
 
+interface CostOptions {
+  readonly type?: WritableFloatType;
+  readonly modelBytes?: number;
+}
+
 /**
- * Times the kernels of each representation in a build on this machine, with bf16 values and one thread: about a tenth
- * of a second.
+ * Times the kernels of each representation in a build on this machine, with one thread: about a tenth of a second.
+ * @param type of the values.
  * @param modelBytes of the model's products: a small one stays in the caches, and so do the matrices that are timed.
  * @param memory has its bytes back afterwards.
  */
 export function measureCosts(
   build: KernelBuild,
-  modelBytes = Number.POSITIVE_INFINITY,
+  { type = 'BF16', modelBytes = Number.POSITIVE_INFINITY }: CostOptions = {},
   memory = new RuntimeMemory(),
 ): RepresentationCosts {
-  return memory.scope(() => timedCosts(memory, build, Math.min(mostBytes, modelBytes / 4)));
+  return memory.scope(() => timedCosts(memory, build, type, Math.min(mostBytes, modelBytes / 4)));
 }
 
-function timedCosts(memory: RuntimeMemory, build: KernelBuild, bytesPerRound: number): RepresentationCosts {
-  const factorOf = (density: number) => packFactor(randomMatrix(density), 'BF16');
+function timedCosts(
+  memory: RuntimeMemory,
+  build: KernelBuild,
+  type: WritableFloatType,
+  bytesPerRound: number,
+): RepresentationCosts {
+  const factorOf = (density: number) => packFactor(randomMatrix(density), type);
   const [thin, thick] = [factorOf(sparse), factorOf(dense)];
   const copies = (place: () => StoredMatrix): StoredMatrix[] => {
     const before = memory.size;
@@ -52,7 +63,7 @@ function timedCosts(memory: RuntimeMemory, build: KernelBuild, bytesPerRound: nu
     thin: copies(() => placeBitmask(memory, thin)),
     thick: copies(() => placeBitmask(memory, thick)),
     indexed: copies(() => placeIndexed(memory, thin)),
-    dense: copies(() => placeEncoded(memory, full, 'BF16', 'trial')),
+    dense: copies(() => placeEncoded(memory, full, type, 'trial')),
   };
   const x = memory.allocate(4 * columns);
   memory.floats(x, columns).fill(1);

@@ -1,7 +1,6 @@
-import { maskStride } from '../formats/container/mask-stride.js';
+import { countBits, maskStride } from '../formats/container/bitmask.js';
 import type { PackedFactor } from '../formats/container/packed-factor.js';
 import { indexFactor } from './indexed-factor.js';
-import { countBits } from './lane-orders.js';
 import type { RuntimeMemory } from './runtime-memory.js';
 import type { BitmaskMatrix, IndexedMatrix } from './stored-matrix.js';
 

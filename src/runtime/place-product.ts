@@ -1,6 +1,6 @@
+import { maskStride } from '../formats/container/bitmask.js';
 import type { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import { factorTensors, type StoredProduct } from '../formats/container/description.js';
-import { maskStride } from '../formats/container/mask-stride.js';
 import { checkFactor } from '../formats/container/packed-factor.js';
 import { readBitmaskInto } from '../formats/container/stored-factor.js';
 import { bytesPerFloat } from '../formats/dtype.js';
@@ -60,9 +60,9 @@ function placeStored(memory: RuntimeMemory, product: StoredProduct, index: numbe
   file.readInto(names.values, values);
   readBitmaskInto(product, index, bitmask);
   // A mask of more bits than values would let the kernels read what is behind them.
-  checkFactor({ rows, columns, dtype, values, bitmask, vanished: 0 }, `${product.name}.${factor}`);
+  const bits = countRowStarts(memory, matrix);
+  checkFactor({ rows, columns, dtype, values, bitmask, vanished: 0 }, `${product.name}.${factor}`, bits);
   requireFinite(values, dtype, `${product.name}.${factor}`);
-  countRowStarts(memory, matrix);
   return matrix;
 }
 

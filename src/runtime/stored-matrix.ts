@@ -1,4 +1,4 @@
-import { maskStride } from '../formats/container/mask-stride.js';
+import { maskStride } from '../formats/container/bitmask.js';
 import { bytesPerFloat, type WritableFloatType } from '../formats/dtype.js';
 
 /** Types of stored values, in the order of their numbers in the kernels (kernels/lanes.ts). */

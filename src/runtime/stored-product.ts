@@ -1,4 +1,4 @@
-import { maskStride } from '../formats/container/mask-stride.js';
+import { maskStride } from '../formats/container/bitmask.js';
 import { bytesPerFloat } from '../formats/dtype.js';
 import type { Block, Engine } from '../linalg/engine.js';
 import type { RuntimeKernels } from './kernels.js';

@@ -2,7 +2,8 @@ import { Worker } from 'node:worker_threads';
 import { DoubleSparseError, receivedError } from '../errors.js';
 import { workerFile } from '../worker-file.js';
 import { anotherFailed } from './barrier.js';
-import type { RuntimeAnswer, RuntimeJob, RuntimeWorkerData } from './worker.js';
+import type { ModelLayout } from './layout.js';
+import type { RuntimeAnswer, RuntimeJob, RuntimeMessage, RuntimeWorkerData } from './worker.js';
 
 /** A thread allocates no more than some objects a call: small young generations keep tens of megabytes from being touched. */
 const resourceLimits = { maxYoungGenerationSizeMb: 1 };
@@ -21,9 +22,18 @@ export class WorkerTeam {
     });
   }
 
+  /** Once, before the first {@link run}: ends when all threads have their kernels and engine. @throws as that */
+  prepare(layout: ModelLayout): Promise<void> {
+    return this.#askAll({ layout });
+  }
+
   /** Ends when all threads have. @throws DoubleSparseError `worker-failed`, or what a thread threw */
-  async run(job: RuntimeJob): Promise<void> {
-    const answers = await Promise.all(this.#workers.map((worker) => ask(worker, job)));
+  run(job: RuntimeJob): Promise<void> {
+    return this.#askAll(job);
+  }
+
+  async #askAll(message: RuntimeMessage): Promise<void> {
+    const answers = await Promise.all(this.#workers.map((worker) => ask(worker, message)));
     const errors = answers.flatMap((answer) => ('error' in answer ? [answer.error] : []));
     // Threads that waited for the one that failed say so alone.
     const cause = errors.find(({ message }) => message !== anotherFailed) ?? errors[0];
@@ -35,7 +45,7 @@ export class WorkerTeam {
   }
 }
 
-function ask(worker: Worker, job: RuntimeJob): Promise<RuntimeAnswer> {
+function ask(worker: Worker, message: RuntimeMessage): Promise<RuntimeAnswer> {
   return new Promise((resolve, reject) => {
     const settle = (): void => {
       worker.unref();
@@ -52,6 +62,6 @@ function ask(worker: Worker, job: RuntimeJob): Promise<RuntimeAnswer> {
     const onExit = (): void => onError('it ended');
     worker.ref();
     worker.on('message', onMessage).on('error', onError).on('exit', onExit);
-    worker.postMessage(job);
+    worker.postMessage(message);
   });
 }

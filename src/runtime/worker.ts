@@ -10,7 +10,6 @@ import type { ModelLayout } from './layout.js';
 /** What each thread of a runtime gets. */
 export interface RuntimeWorkerData {
   readonly config: LlamaConfig;
-  readonly layout: ModelLayout;
   readonly rotary: RotaryTable;
   readonly memory: WebAssembly.Memory;
   readonly kernels: WebAssembly.Module;
@@ -26,25 +25,37 @@ export interface RuntimeJob {
   readonly all?: Float32Array;
 }
 
+/** The layout comes first, and once. */
+export type RuntimeMessage = { readonly layout: ModelLayout } | RuntimeJob;
+
 export type RuntimeAnswer = { readonly done: true } | { readonly error: PostedError };
 
 const data = workerData as RuntimeWorkerData;
-const barrier = new Barrier(new Int32Array(data.memory.buffer, data.layout.barrier, barrierWords), data.threads);
-let forward: Forward | undefined;
+let run: ((job: RuntimeJob) => void) | undefined;
 
-parentPort?.on('message', ({ ids, position, all }: RuntimeJob) => {
+parentPort?.on('message', (message: RuntimeMessage) => {
   let answer: RuntimeAnswer = { done: true };
   try {
-    if (forward === undefined) {
-      const engine = createChosenEngine(data.engine);
-      // Each thread calls it for its own share.
-      engine.setThreads(1);
-      forward = new Forward({ ...data, engine, barrier });
-    }
-    forward.run(ids, position, all);
+    if ('layout' in message) run = prepared(message.layout);
+    else run?.(message);
   } catch (error) {
-    barrier.break();
     answer = { error: postedError(error) };
   }
   parentPort?.postMessage(answer);
 });
+
+function prepared(layout: ModelLayout): (job: RuntimeJob) => void {
+  const engine = createChosenEngine(data.engine);
+  // Each thread calls it for its own share.
+  engine.setThreads(1);
+  const barrier = new Barrier(new Int32Array(data.memory.buffer, layout.barrier, barrierWords), data.threads);
+  const forward = new Forward({ ...data, layout, engine, barrier });
+  return ({ ids, position, all }) => {
+    try {
+      forward.run(ids, position, all);
+    } catch (error) {
+      barrier.break();
+      throw error;
+    }
+  };
+}

@@ -3,8 +3,8 @@ import { DoubleSparseError } from '../../errors.js';
 import { isFloatType, type WritableFloatType } from '../dtype.js';
 import { type JsonLimits, parseJson } from '../json-file.js';
 import type { SafetensorsFile } from '../safetensors/reader.js';
+import { maskStride } from './bitmask.js';
 import { positionsWithin } from './gaps.js';
-import { maskStride } from './mask-stride.js';
 
 /**
  * In config.json: `quantization_config.quant_method`, and in place of `model_type`: transformers 5 only warns of an

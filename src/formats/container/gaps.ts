@@ -1,5 +1,5 @@
 import { DoubleSparseError } from '../../errors.js';
-import { maskStride } from './mask-stride.js';
+import { maskStride } from './bitmask.js';
 
 /** A nibble of this value passes over as many positions, none of them in the support. */
 const skip = 15;

@@ -2,7 +2,7 @@ import { DoubleSparseError } from '../../errors.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { bytesPerFloat, decodeFloats, encodeFloats, type WritableFloatType } from '../dtype.js';
 import { overflow } from '../safetensors/writer.js';
-import { maskStride } from './mask-stride.js';
+import { countBits, maskStride } from './bitmask.js';
 
 /** A sparse matrix as it lies in a container. */
 export interface PackedFactor {
@@ -76,9 +76,14 @@ export function unpackFactor(factor: PackedFactor, target?: Matrix, name = 'fact
 
 /**
  * Checks that sizes agree, that the bitmask has as many bits as there are values, and none beyond the last column.
+ * @param bits of the bitmask, where they have been counted.
  * @throws DoubleSparseError `file-malformed`
  */
-export function checkFactor({ rows, columns, dtype, values, bitmask }: PackedFactor, name = 'factor'): void {
+export function checkFactor(
+  { rows, columns, dtype, values, bitmask }: PackedFactor,
+  name = 'factor',
+  bits = countBits(bitmask),
+): void {
   const malformed = (problem: string): DoubleSparseError =>
     new DoubleSparseError('file-malformed', `${name}: ${problem}`, {
       data: { name, rows, columns },
@@ -88,23 +93,10 @@ export function checkFactor({ rows, columns, dtype, values, bitmask }: PackedFac
   if (bitmask.byteLength !== rows * stride)
     throw malformed(`the bitmask of ${rows}x${columns} has ${bitmask.byteLength} bytes, not ${rows * stride}`);
   const count = values.byteLength / bytesPerFloat(dtype);
-  const bits = countBits(bitmask);
   if (bits !== count) throw malformed(`the bitmask has ${bits} bits, there are ${count} values`);
   const unused = (columns & 7) === 0 ? 0 : 0xff & (0xff << (columns & 7));
   if (unused === 0) return;
   for (let last = stride - 1; last < bitmask.byteLength; last += stride) {
     if (((bitmask[last] as number) & unused) !== 0) throw malformed(`the bitmask has bits beyond column ${columns}`);
   }
-}
-
-/** Number of bits that are set. */
-export function countBits(bytes: Uint8Array): number {
-  let total = 0;
-  for (let i = 0; i < bytes.byteLength; i++) {
-    let bits = bytes[i] as number;
-    bits -= (bits >> 1) & 0x55;
-    bits = (bits & 0x33) + ((bits >> 2) & 0x33);
-    total += (bits + (bits >> 4)) & 0x0f;
-  }
-  return total;
 }

@@ -1,6 +1,6 @@
 import type { Matrix } from '../../linalg/matrix.js';
 import { decodeFloats } from '../dtype.js';
-import { maskStride } from './mask-stride.js';
+import { maskStride } from './bitmask.js';
 import { checkFactor, type PackedFactor } from './packed-factor.js';
 
 /** A sparse matrix by rows: entries of row i are at rowStart[i] to rowStart[i + 1]. */

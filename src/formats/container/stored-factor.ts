@@ -1,9 +1,9 @@
 import { countNonzeros, type Matrix } from '../../linalg/matrix.js';
 import { bytesPerFloat, type WritableFloatType } from '../dtype.js';
 import type { PlannedTensor } from '../safetensors/layout.js';
+import { maskStride } from './bitmask.js';
 import { factorNames, factorTensors, type StoredProduct, type StoredSupport } from './description.js';
 import { decodeGaps, encodeGaps, gapBytes } from './gaps.js';
-import { maskStride } from './mask-stride.js';
 import type { PackedFactor } from './packed-factor.js';
 
 /** A factor as it will be stored. */

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import type * as Wire from '@bufbuild/protobuf/wire';
 import type { env as Environment, Tensor as OnnxTensor, TensorConstructor } from 'onnxruntime-node';
 import { DoubleSparseError } from '../../errors.js';
 import type { Block, Engine } from '../engine.js';
@@ -19,15 +19,23 @@ interface Runtime {
   readonly version: string;
   readonly Tensor: TensorConstructor;
   readonly InferenceSession: new () => Session;
+  readonly wire: typeof Wire;
 }
 
+/** Loads when asked: threads that use another engine are spared the memory. */
 function loadRuntime(): Runtime {
   const load = createRequire(import.meta.url);
   try {
     const { env, Tensor } = load('onnxruntime-node') as { env: typeof Environment; Tensor: TensorConstructor };
     const { binding, initOrt } = load('onnxruntime-node/dist/binding.js');
+    const wire = load('@bufbuild/protobuf/wire') as typeof Wire;
     initOrt();
-    return { version: env.versions.node ?? 'of unknown version', Tensor, InferenceSession: binding.InferenceSession };
+    return {
+      version: env.versions.node ?? 'of unknown version',
+      Tensor,
+      InferenceSession: binding.InferenceSession,
+      wire,
+    };
   } catch (cause) {
     const reason = (cause instanceof Error ? cause.message : String(cause)).split('\n')[0] as string;
     throw new DoubleSparseError('engine-unavailable', `onnxruntime-node could not be loaded (${reason})`, {
@@ -43,7 +51,7 @@ function loadRuntime(): Runtime {
  * @throws DoubleSparseError `engine-unavailable` when the package or its binary for this platform is missing.
  */
 export function createOnnxruntimeEngine(): Engine {
-  const { version, Tensor, InferenceSession } = loadRuntime();
+  const { version, Tensor, InferenceSession, wire } = loadRuntime();
   const sessions = new Map<string, Session>();
   let threads = 1;
   const stage = { a: new Staging(), b: new Staging(), c: new Staging() };
@@ -54,7 +62,7 @@ export function createOnnxruntimeEngine(): Engine {
     let found = sessions.get(key);
     if (found === undefined) {
       found = new InferenceSession();
-      const model = gemmModel(transposeA, transposeB);
+      const model = gemmModel(wire, transposeA, transposeB);
       found.loadModel(model.buffer, model.byteOffset, model.byteLength, {
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
@@ -138,17 +146,18 @@ class Staging {
 
 type Fields = readonly (readonly [number: number, value: number | string | Fields])[];
 
-function write(writer: BinaryWriter, fields: Fields): BinaryWriter {
+function write(writer: Wire.BinaryWriter, fields: Fields, wire: typeof Wire): Wire.BinaryWriter {
+  const { WireType } = wire;
   for (const [number, value] of fields) {
     if (typeof value === 'number') writer.tag(number, WireType.Varint).int64(value);
     else if (typeof value === 'string') writer.tag(number, WireType.LengthDelimited).string(value);
-    else write(writer.tag(number, WireType.LengthDelimited).fork(), value).join();
+    else write(writer.tag(number, WireType.LengthDelimited).fork(), value, wire).join();
   }
   return writer;
 }
 
 /** An ONNX model c = op(a) * op(b): one Gemm node, every dimension free. Field numbers are those of onnx.proto. */
-function gemmModel(transposeA: boolean, transposeB: boolean): Uint8Array {
+function gemmModel(wire: typeof Wire, transposeA: boolean, transposeB: boolean): Uint8Array {
   const float = 1;
   const integerAttribute = 2;
   const attribute = (name: string, value: boolean): Fields => [
@@ -198,9 +207,13 @@ function gemmModel(transposeA: boolean, transposeB: boolean): Uint8Array {
     [1, ''],
     [2, 13],
   ];
-  return write(new BinaryWriter(), [
-    [1, irVersion],
-    [7, graph],
-    [8, operatorSet],
-  ]).finish();
+  return write(
+    new wire.BinaryWriter(),
+    [
+      [1, irVersion],
+      [7, graph],
+      [8, operatorSet],
+    ],
+    wire,
+  ).finish();
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { countBits, packFactor, unpackFactor } from '../../../src/formats/container/packed-factor.js';
+import { countBits } from '../../../src/formats/container/bitmask.js';
+import { packFactor, unpackFactor } from '../../../src/formats/container/packed-factor.js';
 import { matrix } from '../../../src/linalg/matrix.js';
 import '../../helpers.js';
 import { errorOf } from '../expect-error.js';
