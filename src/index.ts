@@ -36,5 +36,6 @@ export {
 } from './runtime/generation/generate.js';
 export { type GenerationTokenizer, openGenerationTokenizer } from './runtime/generation/generation-tokenizer.js';
 export { generationOptionsSchema } from './runtime/generation/options.js';
+export { TextGenerator } from './runtime/generation/text-generator.js';
 export { type LoadedModel, loadTokenModel, type RuntimeOptions } from './runtime/load-model.js';
 export type { TokenModel } from './runtime/token-model.js';

@@ -14,9 +14,9 @@ import { openModel } from '../models/llama/open-model.js';
 import { formatSeconds } from '../report/table.js';
 import { loadTokenModel } from '../runtime/load-model.js';
 import { evaluateOnImages } from './eval-images.js';
-import { addFlags, flagNames } from './flags.js';
+import { addFlags, flagNames, memorySchema } from './flags.js';
 import { addImageFlags, type ImageFlags, imageFlagNames, isOnnxPath, refuseFlags } from './image-flags.js';
-import { cappedSeqLen, noticeEngine, noticeTuning, noticeWindows } from './notices.js';
+import { cappedSeqLen, noticeDecoded, noticeEngine, noticeTuning, noticeWindows } from './notices.js';
 import { printResult, say, showStatus } from './terminal.js';
 
 const { threads, engine } = factorizationOptionsSchema.shape;
@@ -29,6 +29,7 @@ const textSchema = evaluationOptionsSchema.extend({
     .describe(
       'dense expands weights block by block; sparse computes as generate does, from weights as they are stored',
     ),
+  memory: memorySchema,
 });
 const commonSchema = z.object({ threads });
 
@@ -62,12 +63,20 @@ export function addEvalCommand(program: Command): void {
     }
     refuseFlags(command, ['against', ...imageFlagNames], 'are for ONNX models (.onnx), not for a language model');
     if (text === undefined) throw missing('text', 'a language model is evaluated on a text');
+    if (flags.memory !== undefined && flags.runtime !== 'sparse') throw memoryWithoutRuntime();
     return evaluateOnText(path, text, flags);
   });
 }
 
 function missing(option: string, message: string): DoubleSparseError {
   return new DoubleSparseError('option-out-of-range', message, { data: { option }, hint: `give --${option}` });
+}
+
+function memoryWithoutRuntime(): DoubleSparseError {
+  return new DoubleSparseError('option-out-of-range', '--memory is for the sparse runtime', {
+    data: { option: 'memory' },
+    hint: 'add --runtime sparse',
+  });
 }
 
 async function evaluateOnText(path: string, text: string, flags: TextFlags & OwnFlags): Promise<void> {
@@ -117,13 +126,15 @@ function densePerplexity(model: LlamaModel, text: TokenWindows, { engine, thread
   });
 }
 
-async function sparsePerplexity(llama: LlamaModel, text: TokenWindows, { engine, threads }: TextFlags) {
+async function sparsePerplexity(llama: LlamaModel, text: TokenWindows, { engine, threads, memory }: TextFlags) {
   const loaded = await loadTokenModel(llama, {
     capacity: text.seqLen,
     engine,
     ...(threads !== undefined && { threads }),
+    ...(memory !== undefined && { memory }),
   });
   noticeTuning(loaded);
+  noticeDecoded(loaded);
   try {
     const onProgress = (windows: number): void => showStatus(`window ${windows} of ${text.windows.length}`);
     return await runtimePerplexity(loaded.model, text, { onProgress });

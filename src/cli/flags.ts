@@ -2,6 +2,13 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
 import { DoubleSparseError } from '../errors.js';
 
+/** `--memory` of the commands that run compressed models. */
+export const memorySchema = z
+  .int()
+  .min(1)
+  .optional()
+  .describe('bytes for the compressed weights; with it, they may also be expanded (default: what they take as stored)');
+
 /** `seqLen` as it is written in a flag: `seq-len`. */
 export const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 

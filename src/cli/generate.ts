@@ -12,8 +12,8 @@ import {
   generationOptionsSchema,
 } from '../runtime/generation/options.js';
 import { loadTokenModel } from '../runtime/load-model.js';
-import { addFlags } from './flags.js';
-import { noticeTuning } from './notices.js';
+import { addFlags, memorySchema } from './flags.js';
+import { noticeDecoded, noticeTuning } from './notices.js';
 import { readStandardInput } from './standard-input.js';
 import { printResult, say, showStatus } from './terminal.js';
 
@@ -26,6 +26,7 @@ const ownSchema = z.object({
     .min(1)
     .optional()
     .describe("positions of prompt and text together (default: the model's context, at most 4096)"),
+  memory: memorySchema,
 });
 
 const interrupted = 130;
@@ -46,7 +47,7 @@ export function addGenerateCommand(program: Command): void {
   const collect = (text: string, earlier: string[] | undefined): string[] => [...(earlier ?? []), text];
   command.addOption(new Option('--stop <text>', description).argParser(collect));
   command.action(async (path: string, { prompt: given, json = false, ...flags }: Flags) => {
-    const { chat, system, threads, context, ...rest } = flags;
+    const { chat, system, threads, context, memory, ...rest } = flags;
     const options = checkGenerationOptions(rest);
     if (system !== undefined && !chat) throw systemWithoutChat();
     const text = given === '-' ? await readStandardInput() : given;
@@ -61,8 +62,10 @@ export function addGenerateCommand(program: Command): void {
       const loaded = await loadTokenModel(llama, {
         ...(threads !== undefined && { threads }),
         ...(context !== undefined && { capacity: context }),
+        ...(memory !== undefined && { memory }),
       });
       noticeTuning(loaded);
+      noticeDecoded(loaded);
       const { model } = loaded;
       try {
         say(`prompt tokens: ${prompt.length}, ${beginning(tokenizer, prompt)}`);
@@ -145,8 +148,8 @@ function summary(result: GenerationResult): string {
 const rate = (tokens: number, seconds: number): string =>
   `${seconds > 0 ? (tokens / seconds).toFixed(1) : '-'} tokens/s`;
 
-function jsonOf({ text, ids, promptTokens, promptSeconds, generationSeconds, reason }: GenerationResult): unknown {
-  return { text, tokens: ids.length, promptTokens, promptSeconds, generationSeconds, reason };
+function jsonOf({ ids, ...result }: GenerationResult): unknown {
+  return { ...result, tokens: ids.length, ids };
 }
 
 function systemWithoutChat(): DoubleSparseError {

@@ -1,6 +1,8 @@
 import type { LoadedWindows } from '../calibration/load-windows.js';
 import { sharedText } from '../calibration/overlap.js';
+import { isFloatType } from '../formats/dtype.js';
 import { chooseEngine, engineFailures } from '../linalg/engines/select.js';
+import { formatBytes } from '../report/table.js';
 import type { LoadedModel } from '../runtime/load-model.js';
 import { say } from './terminal.js';
 
@@ -16,6 +18,14 @@ export function noticeEngine(requested: Parameters<typeof chooseEngine>[0]): voi
 /** Says why a plan of `dsf tune` that lies beside the model was not used. */
 export function noticeTuning({ tuningIgnored }: LoadedModel): void {
   if (tuningIgnored !== undefined) say(tuningIgnored);
+}
+
+/** Says that quantised weights take more memory than in the file: the runtime knows floats alone. */
+export function noticeDecoded({ checkpoint, weightBytes }: LoadedModel): void {
+  let quantised = 0;
+  for (const { dtype, bytes } of checkpoint.tensors.values()) if (!isFloatType(dtype)) quantised += bytes;
+  if (quantised === 0) return;
+  say(`quantised tensors (${formatBytes(quantised)}) are kept as fp16: all weights take ${formatBytes(weightBytes)}`);
 }
 
 /** Says what is special about windows of a text. */

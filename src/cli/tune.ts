@@ -7,18 +7,10 @@ import { formatBytes, renderTable } from '../report/table.js';
 import { planTotals, tunePlan } from '../runtime/choose-plan.js';
 import { fastestBuild } from '../runtime/kernels.js';
 import { tunedPlanPath, writeTunedPlan } from '../runtime/tuned-plan.js';
-import { addFlags } from './flags.js';
+import { addFlags, memorySchema } from './flags.js';
 import { printResult, say } from './terminal.js';
 
-const schema = z.object({
-  memory: z
-    .int()
-    .min(1)
-    .optional()
-    .describe(
-      'bytes for the compressed weights; with it, they may also be expanded (default: what they take as stored)',
-    ),
-});
+const schema = z.object({ memory: memorySchema });
 
 export function addTuneCommand(program: Command): void {
   const command = program

@@ -48,13 +48,13 @@ export function planBytes(products: readonly ProductSizes[], chosen: (name: stri
 
 export interface ChosenPlan {
   readonly plan: RepresentationPlan;
-  /** From the file of `dsf tune`, or measured now. */
-  readonly source: 'tuned' | 'measured';
+  /** From the file of `dsf tune`, measured now, or `stored` because nothing else fits the memory. */
+  readonly source: 'tuned' | 'measured' | 'stored';
   /** Why a file of `dsf tune` that is there was not used. */
   readonly ignored?: string;
 }
 
-/** The plan stored beside the model if it was measured for this machine, model and memory, or one measured now. */
+/** The plan stored beside the model if it was measured for this machine, model and memory, or one measured now, where there is a choice. */
 export function choosePlan(
   checkpoint: CompressedCheckpoint,
   kernels: KernelBuild,
@@ -64,8 +64,13 @@ export function choosePlan(
   const stored = readTunedPlan(checkpoint, kernels);
   if (stored && 'tuned' in stored && (options.memory ?? stored.tuned.memory) === stored.tuned.memory)
     return { plan: stored.tuned.plan, source: 'tuned' };
-  const { plan } = tunePlan(checkpoint, kernels, options, scratch);
-  return { plan, source: 'measured', ...(stored && 'ignored' in stored && { ignored: stored.ignored }) };
+  const ignored = stored && 'ignored' in stored && { ignored: stored.ignored };
+  const products = productSizes(checkpoint);
+  const isSmallest = (product: ProductSizes): boolean =>
+    representationBytes(product, 'stored') <= representationBytes(product, 'indexed');
+  if (options.memory === undefined && products.every(isSmallest))
+    return { plan: Object.fromEntries(products.map(({ name }) => [name, 'stored'])), source: 'stored', ...ignored };
+  return { plan: tunePlan(checkpoint, kernels, options, scratch).plan, source: 'measured', ...ignored };
 }
 
 /** Products in each representation, with the bytes they take and the time that the costs give them (one thread). */

@@ -56,8 +56,10 @@ describe('dsf generate', () => {
     expect(JSON.parse(stdout)).toEqual({
       text: golden.text,
       tokens: golden.ids.length,
+      ids: golden.ids,
       promptTokens: 11,
       promptSeconds: expect.any(Number),
+      firstTokenSeconds: expect.any(Number),
       generationSeconds: expect.any(Number),
       reason: 'length',
     });

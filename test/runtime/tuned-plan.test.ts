@@ -43,7 +43,7 @@ test('names every product and keeps to the memory given', () => {
 });
 
 test('is used at loading, unless memory of another size is asked for', async () => {
-  expect((await load()).planSource).toBe('measured');
+  expect((await load()).planSource).toBe('stored');
   const plan = Object.fromEntries([...checkpoint.products.keys()].map((name) => [name, 'indexed' as const]));
   writeTunedPlan(checkpoint, { ...tuned, plan });
   expect(await load()).toMatchObject({ plan, planSource: 'tuned' });
@@ -60,7 +60,7 @@ test.each([
 ] as const)('is ignored with a message: $says', async ({ change, says }) => {
   writeFileSync(path, JSON.stringify({ ...tuned, ...change }));
   const { planSource, tuningIgnored } = await load();
-  expect(planSource).toBe('measured');
+  expect(planSource).toBe('stored');
   expect(tuningIgnored).toContain(says);
   expect(tuningIgnored).toContain('dsf tune');
 });

@@ -90,7 +90,7 @@ export function configFromMetadata(
     tie_word_embeddings: !tensors.has('output.weight'),
     vocab_size: vocabulary,
     bos_token_id: fields.number('tokenizer.ggml.bos_token_id') ?? null,
-    eos_token_id: fields.number('tokenizer.ggml.eos_token_id') ?? null,
+    eos_token_id: endIds(fields),
     pad_token_id: fields.number('tokenizer.ggml.padding_token_id') ?? null,
     unk_token_id: fields.number('tokenizer.ggml.unknown_token_id') ?? null,
     use_cache: true,
@@ -98,6 +98,13 @@ export function configFromMetadata(
     dtype: weightType(tensors),
     torch_dtype: weightType(tensors),
   };
+}
+
+/** Ids that end a text, and the turn of a chat. */
+function endIds(fields: Fields): number | number[] | null {
+  const names = ['eos', 'eot', 'eom'].map((name) => fields.number(`tokenizer.ggml.${name}_token_id`));
+  const ids = [...new Set(names.filter((id) => id !== undefined))];
+  return ids.length > 1 ? ids : (ids[0] ?? null);
 }
 
 /** What a dense copy is stored in: the type of most values, fp16 for quantised ones. */

@@ -17,6 +17,13 @@ function open(spec: GgufSpec): GgufCheckpoint {
   return new GgufCheckpoint(path);
 }
 
+test('a turn that ends otherwise than a text ends a generation too', () => {
+  const idsOf = (extra: GgufSpec['metadata']) => open(tinySpec('llama', extra)).config.eos_token_id;
+  expect(idsOf([])).toBe(4);
+  expect(idsOf([['tokenizer.ggml.eot_token_id', 'u32', 4]])).toBe(4);
+  expect(idsOf([['tokenizer.ggml.eot_token_id', 'u32', 3]])).toEqual([4, 3]);
+});
+
 describe('architectures', () => {
   test('qwen2 has biases, and its rows are not permuted', () => {
     const spec = tinySpec('qwen2', [], true);

@@ -6,6 +6,7 @@ import { openCheckpoint } from '../../../src/formats/open-checkpoint.js';
 import type { Prompt } from '../../../src/runtime/generation/encode-prompt.js';
 import { type GenerateOptions, type GenerationResult, generate } from '../../../src/runtime/generation/generate.js';
 import { openGenerationTokenizer } from '../../../src/runtime/generation/generation-tokenizer.js';
+import { TextGenerator } from '../../../src/runtime/generation/text-generator.js';
 import type { TokenModel } from '../../../src/runtime/token-model.js';
 import { rejectionOf } from '../../calibration/expect-rejection.js';
 import { RecomputingModel, ResidentLlama } from './recomputing-model.js';
@@ -37,6 +38,16 @@ describe('greedy continuations of transformers', () => {
     ids: number[];
     text: string;
   }[];
+  test('as the library gives it', async () => {
+    const model = await TextGenerator.load(embedded.model, { threads: 1, engine: 'wasm', capacity: 128 });
+    const [{ prompt, ids, text } = { prompt: '', ids: [], text: '' }] = golden;
+    let pieces = '';
+    for await (const piece of model.generate(prompt, { maxTokens: ids.length })) pieces += piece;
+    expect(pieces).toBe(text);
+    await model.close();
+    await rejectionOf(() => TextGenerator.load('no such model'), 'not-found');
+  });
+
   const llama = new ResidentLlama(openCheckpoint(embedded.model));
   afterAll(() => llama.checkpoint.close());
 
