@@ -14,6 +14,7 @@ import { batchNormalizationOf } from '../../models/cnn/batch-normalization.js';
 import { type FloatConstant, findConstant } from '../../models/cnn/constants.js';
 import { convolutionGeometry } from '../../models/cnn/geometry.js';
 import { type GraphIndex, indexGraph } from '../../models/cnn/graph-index.js';
+import type { Weight } from '../../training/operations/context.js';
 import type { Windows } from '../../training/windows.js';
 import type { GraphWeights } from './graph-weights.js';
 import type { GraphStep, TrainedGraph } from './trained-graph.js';
@@ -21,6 +22,8 @@ import type { GraphStep, TrainedGraph } from './trained-graph.js';
 /** A value: its number, and the size of its images (1 x 1 where each has one row). */
 interface GraphValue {
   readonly number: number;
+  /** Is it N x C, not N x C x H x W? */
+  readonly flat: boolean;
   readonly height: number;
   readonly width: number;
   readonly channels: number;
@@ -61,7 +64,7 @@ class GraphReader {
     const output = model.outputs[0]?.message.name;
     if (!first || inputs.length > 1 || output === undefined)
       throw this.#unsupported(`has ${inputs.length} inputs and ${model.outputs.length} outputs, not one input`);
-    this.#values.set(first.message.name, { number: 0, ...this.#input });
+    this.#values.set(first.message.name, { number: 0, flat: false, ...this.#input });
     for (const node of model.nodes) {
       if (node.message.output.every((name) => this.#index.constants.has(name))) continue;
       const done = this.#read(node);
@@ -134,7 +137,7 @@ class GraphReader {
       throw this.#unknown(message, `takes ${perGroup * groups} channels, its input has ${x.channels}`);
     const weight = this.#weights.convolution(constant);
     const bias = biasName ? { bias: this.#weights.bias(this.#constant(message, biasName)) } : {};
-    const size = { height: height.output, width: width.output, channels: out };
+    const size = { height: height.output, width: width.output, channels: out, flat: false };
     const pointwise = [height, width].every(
       ({ kernel, stride, begin, input, output }) => kernel === 1 && stride === 1 && begin === 0 && input === output,
     );
@@ -162,24 +165,38 @@ class GraphReader {
     if (isGemm && (integerAttribute(message, 'transA', 0) !== 0 || !one('alpha') || (biasName && !one('beta'))))
       throw this.#unknown(message, 'has transA, alpha or beta');
     const constant = this.#constant(message, weightName);
-    if (constant.shape.length !== 2 || x.height * x.width !== 1)
+    if (constant.shape.length !== 2 || !x.flat)
       throw this.#unknown(message, 'is no product of rows with a matrix');
     const transposed = !isGemm || integerAttribute(message, 'transB', 0) === 0;
     const weight = this.#weights.product(constant, transposed);
     if (weight.value.columns !== x.channels)
       throw this.#unknown(message, `takes ${weight.value.columns} numbers, its input has ${x.channels}`);
-    const bias = biasName ? { bias: this.#weights.bias(this.#constant(message, biasName)) } : {};
-    return this.#step({ kind: 'linear', layer: { weight, ...bias } }, x, { ...x, channels: weight.value.rows });
+    const result = { ...x, channels: weight.value.rows };
+    return this.#step({ kind: 'linear', layer: { weight, ...this.#productBias(message, biasName, result) } }, x, result);
   }
 
-  #add(node: OnnxNode, leftName: string, rightName: string): GraphValue {
+  #productBias(message: NodeProto, name: string | undefined, result: Omit<GraphValue, 'number'>): { bias?: Weight } {
+    if (!name) return {};
+    const constant = this.#constant(message, name);
+    if (isPerChannel(constant.shape, result)) return { bias: this.#weights.bias(constant) };
+    // Before version 11 of the operators a Gemm had to have one.
+    if (this.#model.readFloats(constant.tensor).every((value) => value === 0)) return {};
+    throw this.#unknown(message, `adds a constant of shape [${constant.shape}], not one number for each output`);
+  }
+
+  #add({ message }: OnnxNode, leftName: string, rightName: string): GraphValue {
     const [left, right] = [this.#values.get(leftName), this.#values.get(rightName)];
+    if (!left && !right) throw this.#unknown(message, 'adds something else than values made of the images');
     if (left && right) {
-      if (left.height !== right.height || left.width !== right.width || left.channels !== right.channels)
-        throw this.#unknown(node.message, 'adds values of different shapes');
+      const same = (['flat', 'height', 'width', 'channels'] as const).every((key) => left[key] === right[key]);
+      if (!same) throw this.#unknown(message, 'adds values of different shapes');
       return this.#step({ kind: 'add', other: right.number }, left, left);
     }
-    throw this.#unknown(node.message, 'adds something else than two values made of the images');
+    const x = (left ?? right) as GraphValue;
+    const constant = this.#constant(message, left ? rightName : leftName);
+    if (!isPerChannel(constant.shape, x))
+      throw this.#unknown(message, `adds a constant of shape [${constant.shape}], not one number for each channel`);
+    return this.#step({ kind: 'bias', bias: this.#weights.bias(constant) }, x, x);
   }
 
   #pooling(message: NodeProto, x: GraphValue): GraphValue {
@@ -214,7 +231,7 @@ class GraphReader {
     x: GraphValue,
     countsPadding: boolean,
   ): GraphValue {
-    const size = { height: windows.height.output, width: windows.width.output, channels: x.channels };
+    const size = { height: windows.height.output, width: windows.width.output, channels: x.channels, flat: false };
     if (kind === 'maximumPooling') return this.#step({ kind, windows }, x, size);
     return this.#step({ kind, windows, countsPadding }, x, size);
   }
@@ -224,7 +241,7 @@ class GraphReader {
     const axes = integersAttribute(message, 'axes') ?? this.#integers(message.input[1]) ?? [];
     if ([...axes].sort().join() !== '2,3' && [...axes].sort().join() !== '-1,-2')
       throw this.#unknown(message, `takes the mean over axes ${axes}, not over an image`);
-    return this.#global(x, 'averagePooling');
+    return { ...this.#global(x, 'averagePooling'), flat: integerAttribute(message, 'keepdims', 1) === 0 };
   }
 
   #reshape(message: NodeProto, x: GraphValue): GraphValue {
@@ -237,15 +254,16 @@ class GraphReader {
 
   #flatten(x: GraphValue): GraphValue {
     const positions = x.height * x.width;
-    if (positions === 1) return x;
-    return this.#step({ kind: 'flatten', positions }, x, { height: 1, width: 1, channels: positions * x.channels });
+    if (positions === 1) return { ...x, flat: true };
+    const size = { height: 1, width: 1, channels: positions * x.channels, flat: true };
+    return this.#step({ kind: 'flatten', positions }, x, size);
   }
 
   #step(step: WithoutPlaces<GraphStep>, x: GraphValue, size: Omit<GraphValue, 'number'>): GraphValue {
-    const { height, width, channels } = size;
+    const { height, width, channels, flat } = size;
     const output = this.#count++;
     this.#steps.push({ ...step, input: x.number, output } as GraphStep);
-    return { number: output, height, width, channels };
+    return { number: output, height, width, channels, flat };
   }
 
   #constant(message: NodeProto, name: string | undefined): FloatConstant {
@@ -275,4 +293,13 @@ class GraphReader {
       hint: 'models of Conv, BatchNormalization, Relu, Add, pooling, Flatten, Gemm and MatMul are trained',
     });
   }
+}
+
+/** Does a constant of this shape add one number to each channel, as shapes are broadcast? */
+function isPerChannel(shape: readonly number[], { flat, channels }: Omit<GraphValue, 'number'>): boolean {
+  const behind = flat ? 0 : 2;
+  const channel = shape.length - 1 - behind;
+  return (
+    shape.length <= 2 + behind && channel >= 0 && shape.every((size, i) => size === (i === channel ? channels : 1))
+  );
 }

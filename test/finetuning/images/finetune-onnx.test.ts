@@ -2,7 +2,6 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { openOnnx } from '../../../src/formats/onnx/reader.js';
-import { floatTensor } from '../../../src/formats/onnx/tensor.js';
 import { writeOnnx } from '../../../src/formats/onnx/writer.js';
 import { chooseEngine } from '../../../src/linalg/engines/select.js';
 import { type Matrix, matrix } from '../../../src/linalg/matrix.js';
@@ -13,41 +12,18 @@ import { idxBytes } from '../../calibration/images/idx-bytes.js';
 import { dsf, startDsf } from '../../cli/run-dsf.js';
 import { buildModel } from '../../formats/onnx/build-model.js';
 import { temporaryFolder } from '../../formats/temporary-folder.js';
-import { fillRandom, seededRandom } from '../../helpers.js';
+import { fillRandom } from '../../helpers.js';
+import { classes, node, side, vector, weight, writeImages } from './image-fixtures.js';
 
 const folder = temporaryFolder();
 const path = (name: string): string => join(folder, name);
-const [side, classes, channels] = [8, 3, 12];
+const channels = 12;
 const images = ['--images', path('images.idx')];
 const settings = [
   ...[...images, '--labels', path('labels.idx'), '--validation', path('other.idx')],
   ...['--validation-labels', path('other-labels.idx'), '--engine', chooseEngine().name, '--learning-rate', '0.01'],
   ...['--batch', '16', '--micro-batch', '4', '--evaluate-every', '10', '--save-every', '5'],
 ];
-
-/** Stripes down, stripes across, and noise. */
-function writeImages(name: string, labelsName: string, count: number, seed: number): void {
-  const random = seededRandom(seed);
-  const labels = Uint8Array.from({ length: count }, (_, i) => i % classes);
-  const pixels = new Uint8Array(count * side * side);
-  for (let at = 0; at < pixels.length; at++) {
-    const [label, y, x] = [labels[Math.floor(at / side ** 2)], Math.floor(at / side) % side, at % side];
-    const on = label === 2 ? random() < 0.5 : ((label === 0 ? x : y) >> 1) % 2 === 0;
-    pixels[at] = 60 * random() + (on ? 190 : 0);
-  }
-  writeFileSync(path(name), idxBytes(8, [count, side, side], pixels));
-  writeFileSync(path(labelsName), idxBytes(8, [count], labels));
-}
-
-function weight(name: string, shape: number[], seed: number) {
-  const size = shape.reduce((product, each) => product * each, 1);
-  const scale = 1.5 / Math.sqrt(size / (shape[0] as number));
-  const values = fillRandom(new Float32Array(size), seed).map((value) => value * scale);
-  return floatTensor(name, 'F32', shape, values);
-}
-
-const vector = (name: string, length: number, value: number) =>
-  floatTensor(name, 'F32', [length], new Float32Array(length).fill(value));
 
 /** The largest entries stay, a third of them. */
 function pruned({ rows, columns, data }: Matrix): Matrix {
@@ -61,11 +37,8 @@ function pruned({ rows, columns, data }: Matrix): Matrix {
 }
 
 beforeAll(() => {
-  writeImages('images.idx', 'labels.idx', 90, 1);
-  writeImages('other.idx', 'other-labels.idx', 60, 2);
-  const node = (opType: string, input: string[], output: string, attributes = {}) => ({
-    ...{ opType, name: `${opType}-${output}`, input, output: [output], attributes },
-  });
+  writeImages(path('images.idx'), path('labels.idx'), 90, 1);
+  writeImages(path('other.idx'), path('other-labels.idx'), 60, 2);
   const pads = { pads: [1, 1, 1, 1] };
   writeFileSync(
     path('dense.onnx'),
