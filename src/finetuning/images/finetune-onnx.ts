@@ -45,7 +45,7 @@ export async function finetuneOnnx(
   }
   const size = await sizeOf(images);
   const plain = unpackConstants(model);
-  const weights = new GraphWeights(plain.model, options.train);
+  const weights = new GraphWeights(plain.model, plain.packed, options.train);
   const graph = readGraph(plain.model, size, weights);
   const imitated = teacher && teacherGraph(teacher, graph);
   checkLabels(graph, training);
@@ -64,7 +64,7 @@ export async function finetuneOnnx(
     const run = new TrainingRun(task, folder, options, onEvent);
     const result = await run.train();
     folder.claimOutput();
-    writeVerified(withValues(model, run.chosen, weights.stored, plain.packed), out);
+    writeVerified(withValues(model, run.chosen, weights.stored), out);
     folder.remove();
     return result;
   } catch (error) {
@@ -129,8 +129,8 @@ async function sizeOf({ training, preprocessing }: FinetuneImages): Promise<Trai
 }
 
 function teacherGraph(teacher: OnnxModel, graph: TrainedGraph): TrainedGraph {
-  const { model } = unpackConstants(teacher);
-  const result = readGraph(model, graph.input, new GraphWeights(model, []));
+  const { model, packed } = unpackConstants(teacher);
+  const result = readGraph(model, graph.input, new GraphWeights(model, packed, []));
   if (result.classes === graph.classes) return result;
   throw new DoubleSparseError(
     'shape-mismatch',

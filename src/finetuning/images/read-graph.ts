@@ -165,14 +165,17 @@ class GraphReader {
     if (isGemm && (integerAttribute(message, 'transA', 0) !== 0 || !one('alpha') || (biasName && !one('beta'))))
       throw this.#unknown(message, 'has transA, alpha or beta');
     const constant = this.#constant(message, weightName);
-    if (constant.shape.length !== 2 || !x.flat)
-      throw this.#unknown(message, 'is no product of rows with a matrix');
+    if (constant.shape.length !== 2 || !x.flat) throw this.#unknown(message, 'is no product of rows with a matrix');
     const transposed = !isGemm || integerAttribute(message, 'transB', 0) === 0;
     const weight = this.#weights.product(constant, transposed);
     if (weight.value.columns !== x.channels)
       throw this.#unknown(message, `takes ${weight.value.columns} numbers, its input has ${x.channels}`);
     const result = { ...x, channels: weight.value.rows };
-    return this.#step({ kind: 'linear', layer: { weight, ...this.#productBias(message, biasName, result) } }, x, result);
+    return this.#step(
+      { kind: 'linear', layer: { weight, ...this.#productBias(message, biasName, result) } },
+      x,
+      result,
+    );
   }
 
   #productBias(message: NodeProto, name: string | undefined, result: Omit<GraphValue, 'number'>): { bias?: Weight } {

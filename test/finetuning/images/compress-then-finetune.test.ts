@@ -49,27 +49,31 @@ beforeAll(() => {
   }
 });
 
-it.each(Object.keys(models))('a compressed model of %s is trained, its new biases too', (name) => {
-  const compressed = path(`${name}-compressed.onnx`);
-  const made = dsf(
-    ...['compress', path(`${name}.onnx`), '--out', compressed, '--sparsity', '0.5'],
-    ...['--calibration', path('images.idx')],
-  );
-  expect(made.status).toBe(0);
-  const labelled = ['--images', path('images.idx'), '--labels', path('labels.idx')];
-  const trained = dsf(
-    ...['finetune', compressed, '--out', path(`${name}-trained.onnx`), ...labelled, '--steps', '3', '--json'],
-  );
-  expect(trained.stderr).not.toContain('cannot be trained');
-  expect(trained.status).toBe(0);
-  const [before, after] = [openOnnx(compressed), openOnnx(path(`${name}-trained.onnx`))];
-  expect(after.nodes.map(({ message }) => message.output)).toEqual(before.nodes.map(({ message }) => message.output));
-  const biases = [...before.initializers.keys()].filter((each) => each.endsWith('/bias'));
-  expect(biases.length).toBeGreaterThan(0);
-  for (const bias of biases) {
-    const [old, now] = [before, after].map((model) => model.readFloats(model.initializers.get(bias)!.message));
-    expect(now, bias).not.toEqual(old);
-  }
-  before.close();
-  after.close();
-}, 60_000);
+it.each(Object.keys(models))(
+  'a compressed model of %s is trained, its new biases too',
+  (name) => {
+    const compressed = path(`${name}-compressed.onnx`);
+    const made = dsf(
+      ...['compress', path(`${name}.onnx`), '--out', compressed, '--sparsity', '0.5'],
+      ...['--calibration', path('images.idx')],
+    );
+    expect(made.status).toBe(0);
+    const labelled = ['--images', path('images.idx'), '--labels', path('labels.idx')];
+    const trained = dsf(
+      ...['finetune', compressed, '--out', path(`${name}-trained.onnx`), ...labelled, '--steps', '3', '--json'],
+    );
+    expect(trained.stderr).not.toContain('cannot be trained');
+    expect(trained.status).toBe(0);
+    const [before, after] = [openOnnx(compressed), openOnnx(path(`${name}-trained.onnx`))];
+    expect(after.nodes.map(({ message }) => message.output)).toEqual(before.nodes.map(({ message }) => message.output));
+    const biases = [...before.initializers.keys()].filter((each) => each.endsWith('/bias'));
+    expect(biases.length).toBeGreaterThan(0);
+    for (const bias of biases) {
+      const [old, now] = [before, after].map((model) => model.readFloats(model.initializers.get(bias)!.message));
+      expect(now, bias).not.toEqual(old);
+    }
+    before.close();
+    after.close();
+  },
+  60_000,
+);

@@ -74,7 +74,7 @@ function contextFor(addGradient: OperationContext['addGradient']): OperationCont
 
 it('losses and gradients of a network are those of PyTorch', () => {
   const model = goldenModel();
-  const weights = new GraphWeights(model, ['linear', 'norms', 'biases']);
+  const weights = new GraphWeights(model, new Map(), ['linear', 'norms', 'biases']);
   const graph = readGraph(model, size, weights);
   const values = weights.finish();
   const gradients = new Float32Array(values.length);
@@ -102,7 +102,7 @@ it('losses and gradients of a network are those of PyTorch', () => {
 
 it('a Softmax at the end is left away, a Reshape to rows is a Flatten', () => {
   const softmax = goldenModel([node('Softmax', ['logits'], 'probabilities')], 'probabilities');
-  const weights = new GraphWeights(softmax, []);
+  const weights = new GraphWeights(softmax, new Map(), []);
   expect(readGraph(softmax, size, weights)).toMatchObject({ classes: 5 });
   expect(weights.finish()).toHaveLength(0);
   const shape = rawTensor('shape', 7, [2], new Uint8Array(BigInt64Array.of(0n, -1n).buffer));
@@ -113,11 +113,11 @@ it('a Softmax at the end is left away, a Reshape to rows is a Flatten', () => {
     outputs: ['logits'],
   });
   const model = parseOnnx(bytes, 'reshape.onnx');
-  expect(readGraph(model, size, new GraphWeights(model, []))).toMatchObject({ classes: 216 });
+  expect(readGraph(model, size, new GraphWeights(model, new Map(), []))).toMatchObject({ classes: 216 });
 });
 
 it('what cannot be trained through is named', () => {
   const model = goldenModel([{ ...node('Sin', ['logits'], 'waves'), name: 'wave' }], 'waves');
-  const error = errorOf(() => readGraph(model, size, new GraphWeights(model, [])), 'file-unsupported');
+  const error = errorOf(() => readGraph(model, size, new GraphWeights(model, new Map(), [])), 'file-unsupported');
   expect(error.message).toContain('wave (Sin) cannot be trained through');
 });
