@@ -1,13 +1,7 @@
-import { type ConvolutionGeometry, convolutionAxes } from '../../calibration/convolution-geometry.js';
+import { convolutionAxes } from '../../calibration/convolution-geometry.js';
 import { DoubleSparseError } from '../../errors.js';
 import type { OnnxModel, OnnxNode } from '../../formats/onnx/model.js';
-import {
-  floatAttribute,
-  integerAttribute,
-  integersAttribute,
-  isStandard,
-  stringAttribute,
-} from '../../formats/onnx/node.js';
+import { floatAttribute, integerAttribute, integersAttribute, isStandard } from '../../formats/onnx/node.js';
 import type { NodeProto } from '../../formats/onnx/proto/onnx_pb.js';
 import { rawTensorBytes } from '../../formats/onnx/tensor.js';
 import { batchNormalizationOf } from '../../models/cnn/batch-normalization.js';
@@ -17,6 +11,7 @@ import { type GraphIndex, indexGraph } from '../../models/cnn/graph-index.js';
 import type { Weight } from '../../training/operations/context.js';
 import type { Windows } from '../../training/windows.js';
 import type { GraphWeights } from './graph-weights.js';
+import { poolingWindows, wholeImage } from './pooling-windows.js';
 import type { GraphStep, TrainedGraph } from './trained-graph.js';
 
 /** A value: its number, and the size of its images (1 x 1 where each has one row). */
@@ -31,7 +26,7 @@ interface GraphValue {
 
 /**
  * Reads a model of convolutions, batch normalisations, ReLU, additions, poolings and products from one input, images,
- * to its first output, logits (a Softmax at the end is left away).
+ * to its first output, logits (a Softmax or LogSoftmax at the end is left away).
  * @param model without packed weights.
  * @throws DoubleSparseError `file-unsupported` naming a node that is not known, `shape-mismatch`
  */
@@ -103,9 +98,9 @@ class GraphReader {
       case 'AveragePool':
         return this.#pooling(message, x);
       case 'GlobalAveragePool':
-        return this.#global(x, 'averagePooling');
+        return this.#pool(wholeImage(x), 'averagePooling', x);
       case 'GlobalMaxPool':
-        return this.#global(x, 'maximumPooling');
+        return this.#pool(wholeImage(x), 'maximumPooling', x);
       case 'ReduceMean':
         return this.#mean(message, x);
       case 'Flatten':
@@ -114,8 +109,9 @@ class GraphReader {
         return this.#flatten(x);
       case 'Reshape':
         return this.#reshape(message, x);
-      // Logits are what comes before it.
       case 'Softmax':
+      case 'LogSoftmax':
+        return this.#softmax(message, x);
       case 'Identity':
       case 'Dropout':
         return x;
@@ -203,37 +199,13 @@ class GraphReader {
   }
 
   #pooling(message: NodeProto, x: GraphValue): GraphValue {
-    const kernel = integersAttribute(message, 'kernel_shape') ?? [];
-    if (kernel.length !== 2 || integerAttribute(message, 'ceil_mode', 0) !== 0 || message.output.length !== 1)
-      throw this.#unknown(message, 'is no 2-D pooling of whole windows');
-    const geometry: ConvolutionGeometry = {
-      kernel,
-      strides: integersAttribute(message, 'strides') ?? [1, 1],
-      dilations: integersAttribute(message, 'dilations') ?? [1, 1],
-      pads: integersAttribute(message, 'pads') ?? [0, 0, 0, 0],
-      autoPad: stringAttribute(message, 'auto_pad', 'NOTSET') as ConvolutionGeometry['autoPad'],
-    };
-    const [height, width] = convolutionAxes(geometry, [x.height, x.width]);
+    const windows = poolingWindows(message, x);
+    if (!windows) throw this.#unknown(message, 'is no 2-D pooling of whole windows');
     const countsPadding = integerAttribute(message, 'count_include_pad', 0) !== 0;
-    return this.#pool(
-      { height, width },
-      message.opType === 'MaxPool' ? 'maximumPooling' : 'averagePooling',
-      x,
-      countsPadding,
-    );
+    return this.#pool(windows, message.opType === 'MaxPool' ? 'maximumPooling' : 'averagePooling', x, countsPadding);
   }
 
-  #global(x: GraphValue, kind: 'maximumPooling' | 'averagePooling'): GraphValue {
-    const axis = (input: number) => ({ input, output: 1, kernel: input, stride: 1, dilation: 1, begin: 0 });
-    return this.#pool({ height: axis(x.height), width: axis(x.width) }, kind, x, false);
-  }
-
-  #pool(
-    windows: Windows,
-    kind: 'maximumPooling' | 'averagePooling',
-    x: GraphValue,
-    countsPadding: boolean,
-  ): GraphValue {
+  #pool(windows: Windows, kind: 'maximumPooling' | 'averagePooling', x: GraphValue, countsPadding = false): GraphValue {
     const size = { height: windows.height.output, width: windows.width.output, channels: x.channels, flat: false };
     if (kind === 'maximumPooling') return this.#step({ kind, windows }, x, size);
     return this.#step({ kind, windows, countsPadding }, x, size);
@@ -244,7 +216,20 @@ class GraphReader {
     const axes = integersAttribute(message, 'axes') ?? this.#integers(message.input[1]) ?? [];
     if ([...axes].sort().join() !== '2,3' && [...axes].sort().join() !== '-1,-2')
       throw this.#unknown(message, `takes the mean over axes ${axes}, not over an image`);
-    return { ...this.#global(x, 'averagePooling'), flat: integerAttribute(message, 'keepdims', 1) === 0 };
+    return { ...this.#pool(wholeImage(x), 'averagePooling', x), flat: integerAttribute(message, 'keepdims', 1) === 0 };
+  }
+
+  /** Logits are what comes before it. */
+  #softmax(message: NodeProto, x: GraphValue): GraphValue {
+    const name = message.output[0] as string;
+    const { outputs, uses, subgraphNames } = this.#index;
+    if (!outputs.has(name) || uses.has(name) || subgraphNames.has(name))
+      throw this.#unknown(message, 'is not at the end of the graph');
+    // Since version 13 of the operators the default is the last one.
+    const axis = integerAttribute(message, 'axis', this.#model.opset < 13 ? 1 : -1);
+    if (axis !== 1 && !(axis === -1 && x.flat))
+      throw this.#unknown(message, `is taken along axis ${axis}, not classes`);
+    return x;
   }
 
   #reshape(message: NodeProto, x: GraphValue): GraphValue {
