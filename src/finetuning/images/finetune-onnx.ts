@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { imageBatches, selectImages } from '../../calibration/images/image-batches.js';
+import { selectImages } from '../../calibration/images/image-batches.js';
 import type { Preprocessing } from '../../calibration/images/options.js';
 import { engineOfRun } from '../../compression/run-fingerprint.js';
 import { RunFolder } from '../../compression/run-folder.js';
@@ -17,6 +17,7 @@ import { GraphWeights } from './graph-weights.js';
 import { type FinetuneImages, type ImageFinetuneOptions, type LabelledImages, readExamples } from './image-data.js';
 import { imageFingerprint } from './image-fingerprint.js';
 import type { ImageExample, ImageShare } from './image-losses.js';
+import { imageSize } from './image-size.js';
 import { readGraph } from './read-graph.js';
 import type { TrainedGraph } from './trained-graph.js';
 import { withValues, writeVerified } from './write-graph.js';
@@ -43,12 +44,12 @@ export async function finetuneOnnx(
       hint: 'give --labels, or the dense model with --teacher',
     });
   }
-  const size = await sizeOf(images);
+  const size = await imageSize(model, images);
   const plain = unpackConstants(model);
   const weights = new GraphWeights(plain.model, plain.packed, options.train);
   const graph = readGraph(plain.model, size, weights);
   const imitated = teacher && teacherGraph(teacher, graph);
-  checkLabels(graph, training);
+  for (const each of [training, validation]) if (each) checkLabels(graph, each);
   const values = weights.finish();
   const threads = options.threads ?? availableParallelism();
   // A run goes on with the engine it began with: which one is faster at this moment may have changed.
@@ -118,16 +119,6 @@ async function imageTask(
   };
 }
 
-/** Height, width and channels of the images after preprocessing. */
-async function sizeOf({ training, preprocessing }: FinetuneImages): Promise<TrainedGraph['input']> {
-  const options = { preprocessing: { ...preprocessing, layout: 'nhwc' as const }, batchSize: 1 };
-  for await (const { images } of imageBatches(training.source, selectImages(training.source, undefined, 0), options)) {
-    const [, height, width, channels] = images.dims as [number, number, number, number];
-    return { height, width, channels };
-  }
-  throw new DoubleSparseError('file-unreadable', `${training.source.path} holds no images`);
-}
-
 function teacherGraph(teacher: OnnxModel, graph: TrainedGraph): TrainedGraph {
   const { model, packed } = unpackConstants(teacher);
   const result = readGraph(model, graph.input, new GraphWeights(model, packed, []));
@@ -148,9 +139,9 @@ function checkLabels({ classes }: TrainedGraph, { labels, source }: LabelledImag
     if (label >= 0 && label < classes) continue;
     throw new DoubleSparseError(
       'option-out-of-range',
-      `${source.names[i]} has class ${label}, the model knows ${classes}`,
+      `${source.path}: ${source.names[i]} has class ${label}, the model knows ${classes}`,
       {
-        data: { image: source.names[i], label, classes },
+        data: { path: source.path, image: source.names[i], label, classes },
         hint: 'do labels and model belong together?',
       },
     );
