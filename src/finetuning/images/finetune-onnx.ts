@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { selectImages } from '../../calibration/images/image-batches.js';
-import type { Preprocessing } from '../../calibration/images/options.js';
 import { engineOfRun } from '../../compression/run-fingerprint.js';
 import { RunFolder } from '../../compression/run-folder.js';
 import { DoubleSparseError } from '../../errors.js';
@@ -14,7 +13,8 @@ import { newTrainedValues } from '../../training/trained-values.js';
 import { laneCount, TrainingPool } from '../../training/training-pool.js';
 import { type FinetuneEvent, type FinetuneResult, TrainingRun, type TrainingTask } from '../training-run.js';
 import { GraphWeights } from './graph-weights.js';
-import { type FinetuneImages, type ImageFinetuneOptions, type LabelledImages, readExamples } from './image-data.js';
+import { ExampleReader, type FinetuneImages, type LabelledImages } from './image-data.js';
+import type { ImageFinetuneOptions } from './image-finetune-options.js';
 import { imageFingerprint } from './image-fingerprint.js';
 import type { ImageExample, ImageShare } from './image-losses.js';
 import { imageSize } from './image-size.js';
@@ -27,8 +27,8 @@ import { withValues, writeVerified } from './write-graph.js';
  * `out`. Batch normalisations keep their statistics. State is kept in `out`.run: the same call goes on where one was
  * interrupted and ends with the same bytes.
  * @param teacher model of the same images and classes whose outputs are imitated.
- * @throws DoubleSparseError `file-exists`, `option-out-of-range` without labels and teacher, `non-finite-value` naming
- *   the step, `run-mismatch`, `run-in-use`; those of {@link readGraph}, reading images and writing
+ * @throws DoubleSparseError `file-exists`, `option-out-of-range` without labels and teacher, and with nothing to train;
+ *   `non-finite-value` naming the step, `run-mismatch`, `run-in-use`; those of {@link readGraph}, reading images and writing
  */
 export async function finetuneOnnx(
   model: OnnxModel,
@@ -38,7 +38,7 @@ export async function finetuneOnnx(
   options: ImageFinetuneOptions,
   onEvent: (event: FinetuneEvent) => void = () => {},
 ): Promise<FinetuneResult> {
-  const { training, validation, preprocessing } = images;
+  const { training, validation } = images;
   if (!training.labels && !teacher) {
     throw new DoubleSparseError('option-out-of-range', 'there is nothing to learn: neither labels nor a teacher', {
       hint: 'give --labels, or the dense model with --teacher',
@@ -51,6 +51,13 @@ export async function finetuneOnnx(
   const imitated = teacher && teacherGraph(teacher, graph);
   for (const each of [training, validation]) if (each) checkLabels(graph, each);
   const values = weights.finish();
+  if (values.length === 0) {
+    throw new DoubleSparseError('option-out-of-range', `${model.path} has no ${options.train.join(', ')} to train`, {
+      data: { path: model.path, train: options.train },
+      hint: 'name more with --train',
+    });
+  }
+  const reader = new ExampleReader(images, size);
   const threads = options.threads ?? availableParallelism();
   // A run goes on with the engine it began with: which one is faster at this moment may have changed.
   const choice = chooseEngine(options.engine === 'auto' ? (engineOfRun(`${out}.run`) ?? 'auto') : options.engine);
@@ -60,8 +67,11 @@ export async function finetuneOnnx(
   let task: TrainingTask<ImageExample, ClassificationSums> | undefined;
   try {
     refuseExisting(model, out, options.force || folder.ownsOutput, folder);
-    task = await imageTask({ graph, imitated, weights, values, images, size }, choice, threads, options);
-    if (validation) task = { ...task, validation: await validationExamples(validation, preprocessing, size, options) };
+    task = await imageTask({ graph, imitated, weights, values, training, reader }, choice, threads, options);
+    if (validation) {
+      const chosen = selectImages(validation.source, options.validationWindows, options.seed);
+      task = { ...task, validation: await reader.validation(validation, chosen) };
+    }
     const run = new TrainingRun(task, folder, options, onEvent);
     const result = await run.train();
     folder.claimOutput();
@@ -82,17 +92,16 @@ interface Prepared {
   readonly imitated: TrainedGraph | undefined;
   readonly weights: GraphWeights;
   readonly values: Float32Array;
-  readonly images: FinetuneImages;
-  readonly size: TrainedGraph['input'];
+  readonly training: LabelledImages;
+  readonly reader: ExampleReader;
 }
 
 async function imageTask(
-  { graph, imitated, weights, values, images, size }: Prepared,
+  { graph, imitated, weights, values, training, reader }: Prepared,
   choice: EngineChoice,
   threads: number,
   { batch, microBatch, weightDecay, teacherWeight, seed }: ImageFinetuneOptions,
 ): Promise<TrainingTask<ImageExample, ClassificationSums>> {
-  const { training, preprocessing, augmentation } = images;
   const pool = new TrainingPool<ImageShare, ImageExample, ClassificationSums>({
     program: 'finetuning/images/image-worker.js',
     choice,
@@ -113,7 +122,7 @@ async function imageTask(
     trained,
     parameters,
     examples: training.source.names.length,
-    read: (indices, epoch) => readExamples(training, indices, preprocessing, size, augmentation, seed + epoch),
+    read: (indices, epoch) => reader.training(indices, seed + epoch),
     predictions: () => 1,
     lossOf: ({ crossEntropy, divergence }) => (1 - share) * crossEntropy + share * divergence,
   };
@@ -146,15 +155,6 @@ function checkLabels({ classes }: TrainedGraph, { labels, source }: LabelledImag
       },
     );
   }
-}
-
-async function validationExamples(
-  validation: LabelledImages,
-  preprocessing: Preprocessing,
-  size: TrainedGraph['input'],
-  { validationWindows, seed }: ImageFinetuneOptions,
-): Promise<ImageExample[]> {
-  return readExamples(validation, selectImages(validation.source, validationWindows, seed), preprocessing, size);
 }
 
 /** A run that was refused leaves nothing behind. */
