@@ -6,13 +6,19 @@ import type { TrainedGraph } from './trained-graph.js';
 
 /**
  * Height, width and channels of the images after preprocessing.
- * @throws DoubleSparseError `option-out-of-range` when the model declares other ones, `file-unreadable` when there is no
- *   image
+ * @throws DoubleSparseError `option-out-of-range` when the model declares other ones, and for another order of dimensions
+ *   than N x C x H x W; `file-unreadable` when there is no image
  */
 export async function imageSize(
   model: OnnxModel,
   { training: { source }, preprocessing }: FinetuneImages,
 ): Promise<TrainedGraph['input']> {
+  if (preprocessing.layout !== 'nchw') {
+    throw new DoubleSparseError('option-out-of-range', `the layout ${preprocessing.layout} of images`, {
+      data: { option: 'layout', value: preprocessing.layout },
+      hint: 'models that take nchw can be trained',
+    });
+  }
   const size = declaredSize(model);
   const options = { preprocessing: { ...preprocessing, layout: 'nhwc' as const }, batchSize: 1, size };
   for await (const { images } of imageBatches(source, selectImages(source, undefined, 0), options)) {
