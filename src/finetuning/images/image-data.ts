@@ -4,6 +4,9 @@ import type { Augmentation, Preprocessing } from '../../calibration/images/optio
 import type { ImageExample } from './image-losses.js';
 import type { TrainedGraph } from './trained-graph.js';
 
+/** Images that lie in memory twice, before and after they are put into shared memory. */
+const preparedAtOnce = 64;
+
 /** Images with their classes. */
 export interface LabelledImages {
   readonly source: ImageSource;
@@ -61,7 +64,7 @@ export class ExampleReader {
     const batches = imageBatches(source, indices, {
       ...options,
       preprocessing: { ...this.#images.preprocessing, layout: 'nhwc' },
-      batchSize: indices.length,
+      batchSize: preparedAtOnce,
       size: this.#size,
       onSkip: (image) => {
         options.onSkip?.(image);
