@@ -24,7 +24,7 @@ export function addFinetuneCommand(program: Command): void {
     .option('--json', 'print the result as JSON');
   addFlags(command, commonSchema);
   addFlags(command, languageSchema, languageGroup);
-  addImageFlags(command);
+  addImageFlags(command, { purpose: 'train', without: ['batchSize', 'layout'] });
   command.option('--validation-labels <file>', 'classes of the validation images, as --labels');
   addFlags(command, augmentationFlagsSchema, onnxGroup);
   command.action(async (path: string, flags: FinetuneFlags & ImageFlags & { validationLabels?: string }) => {

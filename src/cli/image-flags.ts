@@ -31,19 +31,28 @@ export function isOnnxPath(path: string): boolean {
   return path.toLowerCase().endsWith('.onnx');
 }
 
-/** Adds what says which images an ONNX model is evaluated on, and what is done to images before it gets them. */
-export function addImageFlags(command: Command): void {
+/**
+ * Adds what says which images an ONNX model gets, and what is done to images before.
+ * @param purpose what happens on them.
+ * @param without names of flags that mean nothing there.
+ */
+export function addImageFlags(
+  command: Command,
+  { purpose = 'evaluate', without = [] }: { purpose?: string; without?: readonly string[] } = {},
+): void {
+  const kept = (schema: z.ZodObject) =>
+    z.object(Object.fromEntries(Object.entries(schema.shape).filter(([name]) => !without.includes(name))));
   const group = 'Options of ONNX models:';
   const add = (flags: string, description: string) =>
     command.addOption(new Option(flags, description).helpGroup(group));
-  add('--images <path>', 'images to evaluate on: folder of PNG, JPEG and WebP files, .npy array, IDX file (or .gz)');
+  add('--images <path>', `images to ${purpose} on: folder of PNG, JPEG and WebP files, .npy array, IDX file (or .gz)`);
   add(
     '--labels <file>',
     'their classes: lines name,label, or an IDX or .npy file (default: the folder of an image is its class)',
   );
   add('--preprocessing <file>', 'JSON object that says what the following flags say; flags win over it');
-  addFlags(command, preprocessingSchema, group);
-  addFlags(command, ownSchema, group);
+  addFlags(command, kept(preprocessingSchema), group);
+  addFlags(command, kept(ownSchema), group);
 }
 
 /**

@@ -32,7 +32,11 @@ export const finetuneOptionsSchema = z.object({
   keepZeros: z.boolean().default(false).describe('zeros in the matrices of a dense model stay zero'),
   evaluateEvery: z.int().min(1).default(50).describe('steps between two looks at the validation text'),
   patience: z.int().min(1).default(5).describe('stop after so many of them without a better loss'),
-  validationWindows: z.int().min(1).default(32).describe('windows of the validation text'),
+  validationWindows: z
+    .int()
+    .min(1)
+    .default(32)
+    .describe('windows of the validation text; of an ONNX model images, 2000 unless given'),
   saveEvery: z.int().min(1).default(50).describe('steps between two checkpoints of the run'),
   seed: seed.describe('seed of the order of the text'),
   textField,

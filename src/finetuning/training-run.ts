@@ -121,12 +121,14 @@ export class TrainingRun<Example, S extends Sums> {
       const step = this.#progress.step + 1;
       const chosen = await read(order.batch(step), Math.floor(((step - 1) * batch) / examples));
       const learningRate = learningRateAt(step, this.#options);
-      const result = await this.#step(step, chosen, learningRate);
+      // None is left of a batch of images that cannot be decoded.
+      const result = chosen.length > 0 && (await this.#step(step, chosen, learningRate));
       predictions += this.#predictions(chosen);
       const seconds = (performance.now() - begin) / 1000;
       const secondsLeft = (seconds / (step - resumedAt)) * (steps - step);
       const predictionsPerSecond = predictions / seconds;
-      this.#onEvent({ kind: 'step', step, steps, learningRate, predictionsPerSecond, secondsLeft, ...result });
+      if (result)
+        this.#onEvent({ kind: 'step', step, steps, learningRate, predictionsPerSecond, secondsLeft, ...result });
       this.#progress = { ...this.#progress, step };
       if (step % this.#options.evaluateEvery === 0 || step === steps) await this.#look();
       stopped = this.#progress.looksSince >= patience;

@@ -35,6 +35,11 @@ export function readLabels(source: ImageSource, path?: string): ImageLabels {
   );
 }
 
+/** Is every image in a folder, which {@link readLabels} would take for its class? */
+export function hasClassFolders({ names }: ImageSource): boolean {
+  return names.every((name) => name.indexOf('/') > 0);
+}
+
 function folderLabels({ path, names }: ImageSource): ImageLabels {
   const folders = names.map((name) => {
     const end = name.indexOf('/');

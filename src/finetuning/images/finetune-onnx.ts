@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { imageBatches, selectImages } from '../../calibration/images/image-batches.js';
-import type { Preprocessing } from '../../calibration/images/options.js';
+import { selectImages } from '../../calibration/images/image-batches.js';
 import { engineOfRun } from '../../compression/run-fingerprint.js';
 import { RunFolder } from '../../compression/run-folder.js';
 import { DoubleSparseError } from '../../errors.js';
@@ -14,9 +13,11 @@ import { newTrainedValues } from '../../training/trained-values.js';
 import { laneCount, TrainingPool } from '../../training/training-pool.js';
 import { type FinetuneEvent, type FinetuneResult, TrainingRun, type TrainingTask } from '../training-run.js';
 import { GraphWeights } from './graph-weights.js';
-import { type FinetuneImages, type ImageFinetuneOptions, type LabelledImages, readExamples } from './image-data.js';
+import { ExampleReader, type FinetuneImages, type LabelledImages } from './image-data.js';
+import type { ImageFinetuneOptions } from './image-finetune-options.js';
 import { imageFingerprint } from './image-fingerprint.js';
 import type { ImageExample, ImageShare } from './image-losses.js';
+import { imageSize } from './image-size.js';
 import { readGraph } from './read-graph.js';
 import type { TrainedGraph } from './trained-graph.js';
 import { withValues, writeVerified } from './write-graph.js';
@@ -26,8 +27,8 @@ import { withValues, writeVerified } from './write-graph.js';
  * `out`. Batch normalisations keep their statistics. State is kept in `out`.run: the same call goes on where one was
  * interrupted and ends with the same bytes.
  * @param teacher model of the same images and classes whose outputs are imitated.
- * @throws DoubleSparseError `file-exists`, `option-out-of-range` without labels and teacher, `non-finite-value` naming
- *   the step, `run-mismatch`, `run-in-use`; those of {@link readGraph}, reading images and writing
+ * @throws DoubleSparseError `file-exists`, `option-out-of-range` without labels and teacher, and with nothing to train;
+ *   `non-finite-value` naming the step, `run-mismatch`, `run-in-use`; those of {@link readGraph}, reading images and writing
  */
 export async function finetuneOnnx(
   model: OnnxModel,
@@ -37,19 +38,26 @@ export async function finetuneOnnx(
   options: ImageFinetuneOptions,
   onEvent: (event: FinetuneEvent) => void = () => {},
 ): Promise<FinetuneResult> {
-  const { training, validation, preprocessing } = images;
+  const { training, validation } = images;
   if (!training.labels && !teacher) {
     throw new DoubleSparseError('option-out-of-range', 'there is nothing to learn: neither labels nor a teacher', {
       hint: 'give --labels, or the dense model with --teacher',
     });
   }
-  const size = await sizeOf(images);
+  const size = await imageSize(model, images);
   const plain = unpackConstants(model);
-  const weights = new GraphWeights(plain.model, options.train);
+  const weights = new GraphWeights(plain.model, plain.packed, options.train);
   const graph = readGraph(plain.model, size, weights);
   const imitated = teacher && teacherGraph(teacher, graph);
-  checkLabels(graph, training);
+  for (const each of [training, validation]) if (each) checkLabels(graph, each);
   const values = weights.finish();
+  if (values.length === 0) {
+    throw new DoubleSparseError('option-out-of-range', `${model.path} has no ${options.train.join(', ')} to train`, {
+      data: { path: model.path, train: options.train },
+      hint: 'name more with --train',
+    });
+  }
+  const reader = new ExampleReader(images, size);
   const threads = options.threads ?? availableParallelism();
   // A run goes on with the engine it began with: which one is faster at this moment may have changed.
   const choice = chooseEngine(options.engine === 'auto' ? (engineOfRun(`${out}.run`) ?? 'auto') : options.engine);
@@ -59,12 +67,15 @@ export async function finetuneOnnx(
   let task: TrainingTask<ImageExample, ClassificationSums> | undefined;
   try {
     refuseExisting(model, out, options.force || folder.ownsOutput, folder);
-    task = await imageTask({ graph, imitated, weights, values, images, size }, choice, threads, options);
-    if (validation) task = { ...task, validation: await validationExamples(validation, preprocessing, size, options) };
+    task = await imageTask({ graph, imitated, weights, values, training, reader }, choice, threads, options);
+    if (validation) {
+      const chosen = selectImages(validation.source, options.validationWindows, options.seed);
+      task = { ...task, validation: await reader.validation(validation, chosen) };
+    }
     const run = new TrainingRun(task, folder, options, onEvent);
     const result = await run.train();
     folder.claimOutput();
-    writeVerified(withValues(model, run.chosen, weights.stored, plain.packed), out);
+    writeVerified(withValues(model, run.chosen, weights.stored), out);
     folder.remove();
     return result;
   } catch (error) {
@@ -81,17 +92,16 @@ interface Prepared {
   readonly imitated: TrainedGraph | undefined;
   readonly weights: GraphWeights;
   readonly values: Float32Array;
-  readonly images: FinetuneImages;
-  readonly size: TrainedGraph['input'];
+  readonly training: LabelledImages;
+  readonly reader: ExampleReader;
 }
 
 async function imageTask(
-  { graph, imitated, weights, values, images, size }: Prepared,
+  { graph, imitated, weights, values, training, reader }: Prepared,
   choice: EngineChoice,
   threads: number,
   { batch, microBatch, weightDecay, teacherWeight, seed }: ImageFinetuneOptions,
 ): Promise<TrainingTask<ImageExample, ClassificationSums>> {
-  const { training, preprocessing, augmentation } = images;
   const pool = new TrainingPool<ImageShare, ImageExample, ClassificationSums>({
     program: 'finetuning/images/image-worker.js',
     choice,
@@ -112,25 +122,15 @@ async function imageTask(
     trained,
     parameters,
     examples: training.source.names.length,
-    read: (indices, epoch) => readExamples(training, indices, preprocessing, size, augmentation, seed + epoch),
+    read: (indices, epoch) => reader.training(indices, seed + epoch),
     predictions: () => 1,
     lossOf: ({ crossEntropy, divergence }) => (1 - share) * crossEntropy + share * divergence,
   };
 }
 
-/** Height, width and channels of the images after preprocessing. */
-async function sizeOf({ training, preprocessing }: FinetuneImages): Promise<TrainedGraph['input']> {
-  const options = { preprocessing: { ...preprocessing, layout: 'nhwc' as const }, batchSize: 1 };
-  for await (const { images } of imageBatches(training.source, selectImages(training.source, undefined, 0), options)) {
-    const [, height, width, channels] = images.dims as [number, number, number, number];
-    return { height, width, channels };
-  }
-  throw new DoubleSparseError('file-unreadable', `${training.source.path} holds no images`);
-}
-
 function teacherGraph(teacher: OnnxModel, graph: TrainedGraph): TrainedGraph {
-  const { model } = unpackConstants(teacher);
-  const result = readGraph(model, graph.input, new GraphWeights(model, []));
+  const { model, packed } = unpackConstants(teacher);
+  const result = readGraph(model, graph.input, new GraphWeights(model, packed, []));
   if (result.classes === graph.classes) return result;
   throw new DoubleSparseError(
     'shape-mismatch',
@@ -148,22 +148,13 @@ function checkLabels({ classes }: TrainedGraph, { labels, source }: LabelledImag
     if (label >= 0 && label < classes) continue;
     throw new DoubleSparseError(
       'option-out-of-range',
-      `${source.names[i]} has class ${label}, the model knows ${classes}`,
+      `${source.path}: ${source.names[i]} has class ${label}, the model knows ${classes}`,
       {
-        data: { image: source.names[i], label, classes },
+        data: { path: source.path, image: source.names[i], label, classes },
         hint: 'do labels and model belong together?',
       },
     );
   }
-}
-
-async function validationExamples(
-  validation: LabelledImages,
-  preprocessing: Preprocessing,
-  size: TrainedGraph['input'],
-  { validationWindows, seed }: ImageFinetuneOptions,
-): Promise<ImageExample[]> {
-  return readExamples(validation, selectImages(validation.source, validationWindows, seed), preprocessing, size);
 }
 
 /** A run that was refused leaves nothing behind. */

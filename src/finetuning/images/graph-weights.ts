@@ -1,9 +1,11 @@
 import { DoubleSparseError } from '../../errors.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
+import type { TensorProto } from '../../formats/onnx/proto/onnx_pb.js';
 import { elementCount } from '../../linalg/element-count.js';
 import { firstNonFinite } from '../../linalg/finite.js';
 import { sharedZeros } from '../../linalg/shared-matrix.js';
 import type { FloatConstant } from '../../models/cnn/constants.js';
+import type { PackedTensors } from '../../models/cnn/unpack-constants.js';
 import type { Weight } from '../../training/operations/context.js';
 import type { Parameter } from '../../training/parameter.js';
 import { sharedPositions } from '../../training/support.js';
@@ -15,11 +17,17 @@ export interface StoredTensor {
   readonly offset: number;
   /** Places of the values among the entries of the tensor, ascending; the other entries are zero. */
   readonly places: Uint32Array;
+  /** Of a packed tensor: zero, then the values. */
+  readonly packed?: TensorProto | undefined;
 }
 
-/** The tensors of a model as matrices in shared memory, and the values of those that are trained: their nonzeros. */
+/**
+ * The tensors of a model as matrices in shared memory, and the values of those that are trained: of packed tensors the
+ * bits of their masks, whatever the values, of others the nonzeros.
+ */
 export class GraphWeights {
   readonly #model: OnnxModel;
+  readonly #packed: ReadonlyMap<string, PackedTensors>;
   readonly #trained: ReadonlySet<(typeof trainedKinds)[number]>;
   readonly #known = new Map<string, Weight>();
   readonly #chunks: Float32Array[] = [];
@@ -27,9 +35,18 @@ export class GraphWeights {
   readonly stored: StoredTensor[] = [];
   readonly parameters: Parameter[] = [];
 
-  /** @param trained kinds of what is trained; none for a model that only runs. */
-  constructor(model: OnnxModel, trained: readonly (typeof trainedKinds)[number][]) {
+  /**
+   * @param model without packed tensors.
+   * @param packed how those lay that were packed, by name.
+   * @param trained kinds of what is trained; none for a model that only runs.
+   */
+  constructor(
+    model: OnnxModel,
+    packed: ReadonlyMap<string, PackedTensors>,
+    trained: readonly (typeof trainedKinds)[number][],
+  ) {
     this.#model = model;
+    this.#packed = packed;
     this.#trained = new Set(trained);
   }
 
@@ -114,14 +131,15 @@ export class GraphWeights {
     target: Weight['value'],
     position: (entry: number) => number,
   ): Parameter {
-    // Zeros of a weight stay; a shift of zero is no support.
+    const packed = this.#packed.get(constant.name);
     const all = Uint32Array.from(entries.keys());
-    const places = kind === 'linear' ? all.filter((i) => entries[i] !== 0) : all;
+    // Zeros of a weight stay; a shift of zero is no support, and a value that vanished in its type is one.
+    const places = packed?.places ?? (kind === 'linear' ? all.filter((i) => entries[i] !== 0) : all);
     const values = Float32Array.from(places, (i) => entries[i] as number);
     const [offset, count] = [this.#length, values.length];
     this.#chunks.push(values);
     this.#length += count;
-    this.stored.push({ constant, offset, places });
+    this.stored.push({ constant, offset, places, packed: packed?.values });
     const { rows, columns } = target;
     const parameter: Parameter = {
       target,

@@ -3,7 +3,8 @@ import type { Fingerprint } from '../../compression/run-folder.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
 import { serializeOnnx } from '../../formats/onnx/writer.js';
 import { createChosenEngine, type EngineChoice } from '../../linalg/engines/select.js';
-import type { FinetuneImages, ImageFinetuneOptions, LabelledImages } from './image-data.js';
+import type { FinetuneImages, LabelledImages } from './image-data.js';
+import type { ImageFinetuneOptions } from './image-finetune-options.js';
 
 /** Version of everything that decides a run's bytes; another one does not go on with its checkpoints. */
 const runVersion = 1;

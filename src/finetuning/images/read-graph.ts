@@ -1,26 +1,24 @@
-import { type ConvolutionGeometry, convolutionAxes } from '../../calibration/convolution-geometry.js';
+import { convolutionAxes } from '../../calibration/convolution-geometry.js';
 import { DoubleSparseError } from '../../errors.js';
 import type { OnnxModel, OnnxNode } from '../../formats/onnx/model.js';
-import {
-  floatAttribute,
-  integerAttribute,
-  integersAttribute,
-  isStandard,
-  stringAttribute,
-} from '../../formats/onnx/node.js';
+import { floatAttribute, integerAttribute, integersAttribute, isStandard } from '../../formats/onnx/node.js';
 import type { NodeProto } from '../../formats/onnx/proto/onnx_pb.js';
 import { rawTensorBytes } from '../../formats/onnx/tensor.js';
 import { batchNormalizationOf } from '../../models/cnn/batch-normalization.js';
 import { type FloatConstant, findConstant } from '../../models/cnn/constants.js';
 import { convolutionGeometry } from '../../models/cnn/geometry.js';
 import { type GraphIndex, indexGraph } from '../../models/cnn/graph-index.js';
+import type { Weight } from '../../training/operations/context.js';
 import type { Windows } from '../../training/windows.js';
 import type { GraphWeights } from './graph-weights.js';
+import { poolingWindows, wholeImage } from './pooling-windows.js';
 import type { GraphStep, TrainedGraph } from './trained-graph.js';
 
 /** A value: its number, and the size of its images (1 x 1 where each has one row). */
 interface GraphValue {
   readonly number: number;
+  /** Is it N x C, not N x C x H x W? */
+  readonly flat: boolean;
   readonly height: number;
   readonly width: number;
   readonly channels: number;
@@ -28,7 +26,7 @@ interface GraphValue {
 
 /**
  * Reads a model of convolutions, batch normalisations, ReLU, additions, poolings and products from one input, images,
- * to its first output, logits (a Softmax at the end is left away).
+ * to its first output, logits (a Softmax or LogSoftmax at the end is left away).
  * @param model without packed weights.
  * @throws DoubleSparseError `file-unsupported` naming a node that is not known, `shape-mismatch`
  */
@@ -61,7 +59,7 @@ class GraphReader {
     const output = model.outputs[0]?.message.name;
     if (!first || inputs.length > 1 || output === undefined)
       throw this.#unsupported(`has ${inputs.length} inputs and ${model.outputs.length} outputs, not one input`);
-    this.#values.set(first.message.name, { number: 0, ...this.#input });
+    this.#values.set(first.message.name, { number: 0, flat: false, ...this.#input });
     for (const node of model.nodes) {
       if (node.message.output.every((name) => this.#index.constants.has(name))) continue;
       const done = this.#read(node);
@@ -100,9 +98,9 @@ class GraphReader {
       case 'AveragePool':
         return this.#pooling(message, x);
       case 'GlobalAveragePool':
-        return this.#global(x, 'averagePooling');
+        return this.#pool(wholeImage(x), 'averagePooling', x);
       case 'GlobalMaxPool':
-        return this.#global(x, 'maximumPooling');
+        return this.#pool(wholeImage(x), 'maximumPooling', x);
       case 'ReduceMean':
         return this.#mean(message, x);
       case 'Flatten':
@@ -111,8 +109,9 @@ class GraphReader {
         return this.#flatten(x);
       case 'Reshape':
         return this.#reshape(message, x);
-      // Logits are what comes before it.
       case 'Softmax':
+      case 'LogSoftmax':
+        return this.#softmax(message, x);
       case 'Identity':
       case 'Dropout':
         return x;
@@ -134,7 +133,7 @@ class GraphReader {
       throw this.#unknown(message, `takes ${perGroup * groups} channels, its input has ${x.channels}`);
     const weight = this.#weights.convolution(constant);
     const bias = biasName ? { bias: this.#weights.bias(this.#constant(message, biasName)) } : {};
-    const size = { height: height.output, width: width.output, channels: out };
+    const size = { height: height.output, width: width.output, channels: out, flat: false };
     const pointwise = [height, width].every(
       ({ kernel, stride, begin, input, output }) => kernel === 1 && stride === 1 && begin === 0 && input === output,
     );
@@ -162,59 +161,52 @@ class GraphReader {
     if (isGemm && (integerAttribute(message, 'transA', 0) !== 0 || !one('alpha') || (biasName && !one('beta'))))
       throw this.#unknown(message, 'has transA, alpha or beta');
     const constant = this.#constant(message, weightName);
-    if (constant.shape.length !== 2 || x.height * x.width !== 1)
-      throw this.#unknown(message, 'is no product of rows with a matrix');
+    if (constant.shape.length !== 2 || !x.flat) throw this.#unknown(message, 'is no product of rows with a matrix');
     const transposed = !isGemm || integerAttribute(message, 'transB', 0) === 0;
     const weight = this.#weights.product(constant, transposed);
     if (weight.value.columns !== x.channels)
       throw this.#unknown(message, `takes ${weight.value.columns} numbers, its input has ${x.channels}`);
-    const bias = biasName ? { bias: this.#weights.bias(this.#constant(message, biasName)) } : {};
-    return this.#step({ kind: 'linear', layer: { weight, ...bias } }, x, { ...x, channels: weight.value.rows });
-  }
-
-  #add(node: OnnxNode, leftName: string, rightName: string): GraphValue {
-    const [left, right] = [this.#values.get(leftName), this.#values.get(rightName)];
-    if (left && right) {
-      if (left.height !== right.height || left.width !== right.width || left.channels !== right.channels)
-        throw this.#unknown(node.message, 'adds values of different shapes');
-      return this.#step({ kind: 'add', other: right.number }, left, left);
-    }
-    throw this.#unknown(node.message, 'adds something else than two values made of the images');
-  }
-
-  #pooling(message: NodeProto, x: GraphValue): GraphValue {
-    const kernel = integersAttribute(message, 'kernel_shape') ?? [];
-    if (kernel.length !== 2 || integerAttribute(message, 'ceil_mode', 0) !== 0 || message.output.length !== 1)
-      throw this.#unknown(message, 'is no 2-D pooling of whole windows');
-    const geometry: ConvolutionGeometry = {
-      kernel,
-      strides: integersAttribute(message, 'strides') ?? [1, 1],
-      dilations: integersAttribute(message, 'dilations') ?? [1, 1],
-      pads: integersAttribute(message, 'pads') ?? [0, 0, 0, 0],
-      autoPad: stringAttribute(message, 'auto_pad', 'NOTSET') as ConvolutionGeometry['autoPad'],
-    };
-    const [height, width] = convolutionAxes(geometry, [x.height, x.width]);
-    const countsPadding = integerAttribute(message, 'count_include_pad', 0) !== 0;
-    return this.#pool(
-      { height, width },
-      message.opType === 'MaxPool' ? 'maximumPooling' : 'averagePooling',
+    const result = { ...x, channels: weight.value.rows };
+    return this.#step(
+      { kind: 'linear', layer: { weight, ...this.#productBias(message, biasName, result) } },
       x,
-      countsPadding,
+      result,
     );
   }
 
-  #global(x: GraphValue, kind: 'maximumPooling' | 'averagePooling'): GraphValue {
-    const axis = (input: number) => ({ input, output: 1, kernel: input, stride: 1, dilation: 1, begin: 0 });
-    return this.#pool({ height: axis(x.height), width: axis(x.width) }, kind, x, false);
+  #productBias(message: NodeProto, name: string | undefined, result: Omit<GraphValue, 'number'>): { bias?: Weight } {
+    if (!name) return {};
+    const constant = this.#constant(message, name);
+    if (isPerChannel(constant.shape, result)) return { bias: this.#weights.bias(constant) };
+    // Before version 11 of the operators a Gemm had to have one.
+    if (this.#model.readFloats(constant.tensor).every((value) => value === 0)) return {};
+    throw this.#unknown(message, `adds a constant of shape [${constant.shape}], not one number for each output`);
   }
 
-  #pool(
-    windows: Windows,
-    kind: 'maximumPooling' | 'averagePooling',
-    x: GraphValue,
-    countsPadding: boolean,
-  ): GraphValue {
-    const size = { height: windows.height.output, width: windows.width.output, channels: x.channels };
+  #add({ message }: OnnxNode, leftName: string, rightName: string): GraphValue {
+    const [left, right] = [this.#values.get(leftName), this.#values.get(rightName)];
+    if (!left && !right) throw this.#unknown(message, 'adds something else than values made of the images');
+    if (left && right) {
+      const same = (['flat', 'height', 'width', 'channels'] as const).every((key) => left[key] === right[key]);
+      if (!same) throw this.#unknown(message, 'adds values of different shapes');
+      return this.#step({ kind: 'add', other: right.number }, left, left);
+    }
+    const x = (left ?? right) as GraphValue;
+    const constant = this.#constant(message, left ? rightName : leftName);
+    if (!isPerChannel(constant.shape, x))
+      throw this.#unknown(message, `adds a constant of shape [${constant.shape}], not one number for each channel`);
+    return this.#step({ kind: 'bias', bias: this.#weights.bias(constant) }, x, x);
+  }
+
+  #pooling(message: NodeProto, x: GraphValue): GraphValue {
+    const windows = poolingWindows(message, x);
+    if (!windows) throw this.#unknown(message, 'is no 2-D pooling of whole windows');
+    const countsPadding = integerAttribute(message, 'count_include_pad', 0) !== 0;
+    return this.#pool(windows, message.opType === 'MaxPool' ? 'maximumPooling' : 'averagePooling', x, countsPadding);
+  }
+
+  #pool(windows: Windows, kind: 'maximumPooling' | 'averagePooling', x: GraphValue, countsPadding = false): GraphValue {
+    const size = { height: windows.height.output, width: windows.width.output, channels: x.channels, flat: false };
     if (kind === 'maximumPooling') return this.#step({ kind, windows }, x, size);
     return this.#step({ kind, windows, countsPadding }, x, size);
   }
@@ -224,7 +216,20 @@ class GraphReader {
     const axes = integersAttribute(message, 'axes') ?? this.#integers(message.input[1]) ?? [];
     if ([...axes].sort().join() !== '2,3' && [...axes].sort().join() !== '-1,-2')
       throw this.#unknown(message, `takes the mean over axes ${axes}, not over an image`);
-    return this.#global(x, 'averagePooling');
+    return { ...this.#pool(wholeImage(x), 'averagePooling', x), flat: integerAttribute(message, 'keepdims', 1) === 0 };
+  }
+
+  /** Logits are what comes before it. */
+  #softmax(message: NodeProto, x: GraphValue): GraphValue {
+    const name = message.output[0] as string;
+    const { outputs, uses, subgraphNames } = this.#index;
+    if (!outputs.has(name) || uses.has(name) || subgraphNames.has(name))
+      throw this.#unknown(message, 'is not at the end of the graph');
+    // Since version 13 of the operators the default is the last one.
+    const axis = integerAttribute(message, 'axis', this.#model.opset < 13 ? 1 : -1);
+    if (axis !== 1 && !(axis === -1 && x.flat))
+      throw this.#unknown(message, `is taken along axis ${axis}, not classes`);
+    return x;
   }
 
   #reshape(message: NodeProto, x: GraphValue): GraphValue {
@@ -237,15 +242,16 @@ class GraphReader {
 
   #flatten(x: GraphValue): GraphValue {
     const positions = x.height * x.width;
-    if (positions === 1) return x;
-    return this.#step({ kind: 'flatten', positions }, x, { height: 1, width: 1, channels: positions * x.channels });
+    if (positions === 1) return { ...x, flat: true };
+    const size = { height: 1, width: 1, channels: positions * x.channels, flat: true };
+    return this.#step({ kind: 'flatten', positions }, x, size);
   }
 
   #step(step: WithoutPlaces<GraphStep>, x: GraphValue, size: Omit<GraphValue, 'number'>): GraphValue {
-    const { height, width, channels } = size;
+    const { height, width, channels, flat } = size;
     const output = this.#count++;
     this.#steps.push({ ...step, input: x.number, output } as GraphStep);
-    return { number: output, height, width, channels };
+    return { number: output, height, width, channels, flat };
   }
 
   #constant(message: NodeProto, name: string | undefined): FloatConstant {
@@ -275,4 +281,13 @@ class GraphReader {
       hint: 'models of Conv, BatchNormalization, Relu, Add, pooling, Flatten, Gemm and MatMul are trained',
     });
   }
+}
+
+/** Does a constant of this shape add one number to each channel, as shapes are broadcast? */
+function isPerChannel(shape: readonly number[], { flat, channels }: Omit<GraphValue, 'number'>): boolean {
+  const behind = flat ? 0 : 2;
+  const channel = shape.length - 1 - behind;
+  return (
+    shape.length <= 2 + behind && channel >= 0 && shape.every((size, i) => size === (i === channel ? channels : 1))
+  );
 }

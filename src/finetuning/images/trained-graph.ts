@@ -1,6 +1,7 @@
 import { add } from '../../training/operations/add.js';
+import { addBias } from '../../training/operations/add-bias.js';
 import { type BatchNormalizationLayer, batchNormalization } from '../../training/operations/batch-normalization.js';
-import type { OperationContext } from '../../training/operations/context.js';
+import type { OperationContext, Weight } from '../../training/operations/context.js';
 import { type ConvolutionShape, convolution } from '../../training/operations/convolution.js';
 import { flatten } from '../../training/operations/flatten.js';
 import { type LinearLayer, linear } from '../../training/operations/linear.js';
@@ -16,6 +17,7 @@ export type GraphStep = { readonly input: number; readonly output: number } & (
   | { readonly kind: 'batchNormalization'; readonly layer: BatchNormalizationLayer }
   | { readonly kind: 'relu' }
   | { readonly kind: 'add'; readonly other: number }
+  | { readonly kind: 'bias'; readonly bias: Weight }
   | { readonly kind: 'maximumPooling'; readonly windows: Windows }
   | { readonly kind: 'averagePooling'; readonly windows: Windows; readonly countsPadding: boolean }
   | { readonly kind: 'flatten'; readonly positions: number }
@@ -56,6 +58,8 @@ function runStep(
       return relu(context, tape, x);
     case 'add':
       return add(context, tape, x, at(step.other));
+    case 'bias':
+      return addBias(context, tape, step.bias, x);
     case 'maximumPooling':
       return maximumPooling(tape, step.windows, x);
     case 'averagePooling':

@@ -31,10 +31,11 @@ export function unpackConstants(model: OnnxModel): {
     const { name, nodes, tensors } = packed;
     const plain = unpacked(model, packed);
     if (!plain) continue;
+    const { tensor, places } = plain;
     for (const each of nodes) removed.add(each);
     for (const tensor of tensors) initializers.delete(tensor.name);
-    initializers.set(name, newPart(plain));
-    found.set(name, { mask: packed.mask, values: packed.values });
+    initializers.set(name, newPart(tensor));
+    found.set(name, { values: packed.values, places });
     const ofNodes = nodes.reduce((sum, { bytes }) => sum + (bytes?.byteLength ?? 0), 0);
     packedBytes.set(
       name,
@@ -45,15 +46,18 @@ export function unpackConstants(model: OnnxModel): {
   return { model: model.edited({ nodes, initializers }), packedBytes, packed: found };
 }
 
-/** The tensors that a packed weight is made of, see {@link packConstant}. */
+/** How a weight was packed, see {@link packConstant}. */
 export interface PackedTensors {
-  readonly mask: TensorProto;
   /** Zero, then the values of the bits that are set. */
   readonly values: TensorProto;
+  /** Places of those bits among the entries of the weight, ascending. */
+  readonly places: Uint32Array;
 }
 
-interface Packed extends PackedTensors {
+interface Packed {
   readonly name: string;
+  readonly mask: TensorProto;
+  readonly values: TensorProto;
   readonly type: FloatType;
   readonly shape: readonly number[];
   /** All that serve this constant alone. */
@@ -112,16 +116,24 @@ function integersOf(model: OnnxModel, tensor: TensorProto): number[] | undefined
   return Array.from(new BigInt64Array(Uint8Array.from(bytes).buffer), Number);
 }
 
-/** The plain tensor, undefined where bitmask, values and shape contradict each other. */
-function unpacked(model: OnnxModel, { name, type, mask, values, shape }: Packed): TensorProto | undefined {
+/** The plain tensor and the places of its values, undefined where bitmask, values and shape contradict each other. */
+function unpacked(
+  model: OnnxModel,
+  { name, type, mask, values, shape }: Packed,
+): { tensor: TensorProto; places: Uint32Array } | undefined {
   const size = elementCount(shape);
   const bits = rawTensorBytes(mask, model);
   const nonzeros = tensorShape(values, model.path).length === 1 ? model.readFloats(values) : undefined;
   const fits = shape.every((dimension) => dimension > 0) && size <= maximumPackedSize;
-  if (!fits || !bits || !nonzeros || Math.ceil(size / 8) !== bits.byteLength) return undefined;
+  if (!fits || !bits || !nonzeros?.length || Math.ceil(size / 8) !== bits.byteLength) return undefined;
+  const places = new Uint32Array(nonzeros.length - 1);
   const result = new Float32Array(size);
-  let next = 1;
-  for (let i = 0; i < size; i++)
-    if (((bits[i >> 3] as number) >> (i & 7)) & 1) result[i] = nonzeros[next++] ?? Number.NaN;
-  return next === nonzeros.length ? floatTensor(name, type, shape, result) : undefined;
+  let next = 0;
+  for (let i = 0; i < size; i++) {
+    if ((((bits[i >> 3] as number) >> (i & 7)) & 1) === 0) continue;
+    if (next === places.length) return undefined;
+    places[next++] = i;
+    result[i] = nonzeros[next] as number;
+  }
+  return next === places.length ? { tensor: floatTensor(name, type, shape, result), places } : undefined;
 }

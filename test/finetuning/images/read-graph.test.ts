@@ -74,7 +74,7 @@ function contextFor(addGradient: OperationContext['addGradient']): OperationCont
 
 it('losses and gradients of a network are those of PyTorch', () => {
   const model = goldenModel();
-  const weights = new GraphWeights(model, ['linear', 'norms', 'biases']);
+  const weights = new GraphWeights(model, new Map(), ['linear', 'norms', 'biases']);
   const graph = readGraph(model, size, weights);
   const values = weights.finish();
   const gradients = new Float32Array(values.length);
@@ -102,7 +102,7 @@ it('losses and gradients of a network are those of PyTorch', () => {
 
 it('a Softmax at the end is left away, a Reshape to rows is a Flatten', () => {
   const softmax = goldenModel([node('Softmax', ['logits'], 'probabilities')], 'probabilities');
-  const weights = new GraphWeights(softmax, []);
+  const weights = new GraphWeights(softmax, new Map(), []);
   expect(readGraph(softmax, size, weights)).toMatchObject({ classes: 5 });
   expect(weights.finish()).toHaveLength(0);
   const shape = rawTensor('shape', 7, [2], new Uint8Array(BigInt64Array.of(0n, -1n).buffer));
@@ -113,11 +113,55 @@ it('a Softmax at the end is left away, a Reshape to rows is a Flatten', () => {
     outputs: ['logits'],
   });
   const model = parseOnnx(bytes, 'reshape.onnx');
-  expect(readGraph(model, size, new GraphWeights(model, []))).toMatchObject({ classes: 216 });
+  expect(readGraph(model, size, new GraphWeights(model, new Map(), []))).toMatchObject({ classes: 216 });
+});
+
+it('a Softmax in the middle is refused by name, a LogSoftmax at the end is left away', () => {
+  const refused = (extra: NodeDescription[], output: string) => {
+    const model = goldenModel(extra, output);
+    return errorOf(() => readGraph(model, size, new GraphWeights(model, new Map(), [])), 'file-unsupported').message;
+  };
+  const middle = [node('Softmax', ['logits'], 'p'), node('MatMul', ['p', 'fc.weight'], 'q')];
+  expect(refused(middle, 'q')).toContain('p (Softmax) is not at the end of the graph');
+  // An output that others read too.
+  expect(refused(middle, 'p')).toContain('p (Softmax) is not at the end of the graph');
+  expect(refused([node('LogSoftmax', ['logits'], 'p', { axis: 0 })], 'p')).toContain('axis 0');
+  const log = goldenModel([node('LogSoftmax', ['logits'], 'p', { axis: 1 })], 'p');
+  expect(readGraph(log, size, new GraphWeights(log, new Map(), []))).toMatchObject({ classes: 5 });
 });
 
 it('what cannot be trained through is named', () => {
   const model = goldenModel([{ ...node('Sin', ['logits'], 'waves'), name: 'wave' }], 'waves');
-  const error = errorOf(() => readGraph(model, size, new GraphWeights(model, [])), 'file-unsupported');
+  const error = errorOf(() => readGraph(model, size, new GraphWeights(model, new Map(), [])), 'file-unsupported');
   expect(error.message).toContain('wave (Sin) cannot be trained through');
+});
+
+it('a constant is added where it has one number a channel, as shapes are broadcast', () => {
+  const read = (shape: number[], before: NodeDescription[], name: string) => {
+    const bytes = buildModel({
+      nodes: [...before, node('Add', ['bias', name], 'a'), node('Flatten', ['a'], 'logits')],
+      initializers: [floatTensor('bias', 'F32', shape, new Float32Array(3).fill(1))],
+      inputs: { image: ['n', 3, 9, 8] },
+      outputs: ['logits'],
+    });
+    const model = parseOnnx(bytes, 'bias.onnx');
+    const weights = new GraphWeights(model, new Map(), ['biases']);
+    readGraph(model, size, weights);
+    return weights.finish().length;
+  };
+  const pooled = [node('ReduceMean', ['image'], 'rows', { axes: [2, 3], keepdims: 0 })];
+  for (const shape of [
+    [3, 1, 1],
+    [1, 3, 1, 1],
+  ])
+    expect(read(shape, [], 'image')).toBe(3);
+  for (const shape of [[3], [1, 3]]) expect(read(shape, pooled, 'rows')).toBe(3);
+  for (const shape of [[3], [1, 3], [3, 1], [1, 1, 3, 1]])
+    expect(errorOf(() => read(shape, [], 'image'), 'file-unsupported').message).toContain(`shape [${shape}]`);
+  for (const shape of [
+    [3, 1],
+    [1, 1, 3],
+    [3, 1, 1],
+  ])
+    expect(errorOf(() => read(shape, pooled, 'rows'), 'file-unsupported').message).toContain(`shape [${shape}]`);
 });

@@ -1,6 +1,7 @@
 import { describe, it } from 'vitest';
 import { convolutionAxes } from '../../../src/calibration/convolution-geometry.js';
 import { add } from '../../../src/training/operations/add.js';
+import { addBias } from '../../../src/training/operations/add-bias.js';
 import { batchNormalization } from '../../../src/training/operations/batch-normalization.js';
 import { convolution } from '../../../src/training/operations/convolution.js';
 import { flatten } from '../../../src/training/operations/flatten.js';
@@ -63,6 +64,23 @@ describe('derivatives agree with finite differences', () => {
       inputs: [images(3, 1), images(3, 2)],
       operation: (context, tape, [x, y]) => add(context, tape, add(context, tape, x!, y!), x!),
     });
+  });
+
+  it('addition of a bias', () => {
+    checkDerivatives({
+      inputs: [images(3, 1)],
+      weights: [randomMatrix(1, 3, 2)],
+      operation: (context, tape, [x], [bias]) => addBias(context, tape, bias!, x!),
+    });
+  });
+
+  it('pooling over whole images', () => {
+    const axis = (input: number) => ({ input, output: 1, kernel: input, stride: 1, dilation: 1, begin: 0 });
+    const whole = { height: axis(5), width: axis(4) };
+    const distinct = { ...images(3, 1), data: images(3, 1).data.map((_, i) => ((i * 7919) % 120) / 10) };
+    checkDerivatives({ inputs: [distinct], operation: (_, tape, [x]) => maximumPooling(tape, whole, x!) });
+    for (const counts of [false, true])
+      checkDerivatives({ inputs: [distinct], operation: (_, tape, [x]) => averagePooling(tape, whole, counts, x!) });
   });
 
   it('ReLU away from its kink, and pooling and flattening', () => {
