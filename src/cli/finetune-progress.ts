@@ -20,11 +20,19 @@ export function printFinetuned(out: string, result: FinetuneResult, json: boolea
     );
 }
 
+function sayZeros({ kept, matrices, zeros, entries }: Extract<FinetuneEvent, { kind: 'zeros' }>): void {
+  const share = `${((100 * zeros) / entries).toFixed(1)} % of their entries`;
+  if (kept && matrices > 0) say(`zeros of ${matrices} matrices stay (${share}); --free-zeros trains them, too`);
+  else if (matrices > 0) say(`zeros of ${matrices} matrices are trained (${share}): their sparsity is lost`);
+  else if (!kept) say('--free-zeros changes nothing: no trained matrix is sparse and stored dense');
+}
+
 /** @param unit of what is predicted. */
 export const progressOf =
   (unit: 'tokens' | 'images') =>
   (event: FinetuneEvent): void => {
-    if (event.kind === 'start') {
+    if (event.kind === 'zeros') sayZeros(event);
+    else if (event.kind === 'start') {
       const from = event.resumedAt > 0 ? `, going on behind step ${event.resumedAt}` : '';
       say(`${event.trained} trained values, ${event.lanes} threads${from}`);
     } else if (event.kind === 'step') {

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { z } from 'zod';
 import { finetuneOptionsSchema } from '../finetuning/finetune-options.js';
 import { type FinetuneFlags, finetuneLanguageModel } from './finetune-language.js';
 import { finetuneOnnxModel } from './finetune-onnx.js';
@@ -7,7 +8,12 @@ import { addImageFlags, type ImageFlags, imageFlagNames, isOnnxPath, refuseFlags
 import { augmentationFlagsSchema, languageGroup, onnxGroup } from './run-flags.js';
 
 const { seqLen, textField, bos, keepZeros, ...common } = finetuneOptionsSchema.shape;
-const languageSchema = finetuneOptionsSchema.pick({ seqLen: true, textField: true, bos: true, keepZeros: true });
+const languageSchema = finetuneOptionsSchema.pick({ seqLen: true, textField: true, bos: true }).extend({
+  freeZeros: z
+    .boolean()
+    .default(false)
+    .describe(`train the zeros of a pruned dense model, too (else: ${keepZeros.description})`),
+});
 const commonSchema = finetuneOptionsSchema.pick(
   Object.fromEntries(Object.keys(common).map((name) => [name, true])) as Record<keyof typeof common, true>,
 );

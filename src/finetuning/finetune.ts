@@ -68,6 +68,7 @@ export async function finetune(
   try {
     const replace = options.force || folder.ownsOutput;
     refuseOutput(checkpoint, out, replace, folder);
+    onEvent({ kind: 'zeros', kept: options.keepZeros, ...trainee.sparse });
     task = await languageTask(trainee, teaching, texts, choice, threads, options);
     const run = new TrainingRun(task, folder, options, onEvent);
     const result = await run.train();

@@ -9,6 +9,7 @@ import type { TrainedValues } from '../training/trained-values.js';
 import type { Sums, TrainingShare } from '../training/training-lane.js';
 import { TrainingOrder } from '../training/training-order.js';
 import type { TrainingPool } from '../training/training-pool.js';
+import type { SparseMatrices } from './collect-parameters.js';
 import type { FinetuneOptions } from './finetune-options.js';
 import { type Progress, readState, type StateArrays, writeState } from './training-state.js';
 
@@ -37,6 +38,8 @@ export interface StepResult {
 }
 
 export type FinetuneEvent =
+  /** Zeros of matrices that are stored dense, see {@link SparseMatrices}. */
+  | ({ readonly kind: 'zeros'; readonly kept: boolean } & SparseMatrices)
   | { readonly kind: 'start'; readonly trained: number; readonly lanes: number; readonly resumedAt: number }
   | ({
       readonly kind: 'step';

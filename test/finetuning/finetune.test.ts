@@ -113,7 +113,7 @@ describe('a compressed model', () => {
 });
 
 describe('a dense model', () => {
-  it('keeps the zeros of its matrices on request', async () => {
+  it('keeps the zeros of its pruned matrices, unless told otherwise', async () => {
     const masked = writeMasked(join(folder, 'masked'));
     const zerosOf = (path: string): number[] => {
       const { checkpoint } = openModel(path);
@@ -121,8 +121,12 @@ describe('a dense model', () => {
       checkpoint.close();
       return [...data.keys()].filter((i) => data[i] === 0);
     };
-    await run(masked, join(folder, 'masked-kept'), { keepZeros: true });
-    await run(masked, join(folder, 'masked-free'));
+    const { events } = await run(masked, join(folder, 'masked-kept'));
+    const zeros = events.find(({ kind }) => kind === 'zeros') as Extract<FinetuneEvent, { kind: 'zeros' }>;
+    expect(zeros).toMatchObject({ kept: true, matrices: 42 });
+    expect(zeros.zeros / zeros.entries).toBeCloseTo(0.5, 2);
+    const free = await run(masked, join(folder, 'masked-free'), { keepZeros: false });
+    expect(free.events).toContainEqual({ ...zeros, kept: false });
     expect(zerosOf(join(folder, 'masked-kept'))).toEqual(zerosOf(masked));
     expect(zerosOf(join(folder, 'masked-free')).length).toBeLessThan(100);
   }, 60_000);
