@@ -32,6 +32,7 @@ export const progressOf =
   (unit: 'tokens' | 'images') =>
   (event: FinetuneEvent): void => {
     if (event.kind === 'zeros') sayZeros(event);
+    else if (event.kind === 'discarded') say(`the checkpoint is damaged, the run starts over: ${event.problem}`);
     else if (event.kind === 'start') {
       const from = event.resumedAt > 0 ? `, going on behind step ${event.resumedAt}` : '';
       say(`${event.trained} trained values, ${event.lanes} threads${from}`);

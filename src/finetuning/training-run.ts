@@ -40,6 +40,8 @@ export interface StepResult {
 export type FinetuneEvent =
   /** Zeros of matrices that are stored dense, see {@link SparseMatrices}. */
   | ({ readonly kind: 'zeros'; readonly kept: boolean } & SparseMatrices)
+  /** A checkpoint that is damaged; `force` was set, and the run starts over. */
+  | { readonly kind: 'discarded'; readonly problem: string }
   | { readonly kind: 'start'; readonly trained: number; readonly lanes: number; readonly resumedAt: number }
   | ({
       readonly kind: 'step';
@@ -71,7 +73,7 @@ export interface FinetuneResult {
 
 /** Options of {@link TrainingRun}. */
 type RunOptions = Schedule &
-  Pick<FinetuneOptions, 'batch' | 'clip' | 'evaluateEvery' | 'patience' | 'saveEvery' | 'seed'>;
+  Pick<FinetuneOptions, 'force' | 'batch' | 'clip' | 'evaluateEvery' | 'patience' | 'saveEvery' | 'seed'>;
 
 /** The loop over steps, with everything that its checkpoints hold. */
 export class TrainingRun<Example, S extends Sums> {
@@ -111,7 +113,7 @@ export class TrainingRun<Example, S extends Sums> {
     const begin = performance.now();
     const { steps, batch, patience, seed } = this.#options;
     const { pool, trained, examples, read, validation } = this.#task;
-    this.#progress = readState(this.#statePath, this.#arrays) ?? this.#progress;
+    this.#progress = this.#restore() ?? this.#progress;
     const resumedAt = this.#progress.step;
     this.#saved = resumedAt;
     this.#onEvent({ kind: 'start', trained: trained.values.length, lanes: pool.lanes, resumedAt });
@@ -149,6 +151,17 @@ export class TrainingRun<Example, S extends Sums> {
 
   get #statePath(): string {
     return join(this.#folder.path, 'state.safetensors');
+  }
+
+  #restore(): Progress | undefined {
+    try {
+      return readState(this.#statePath, this.#arrays);
+    } catch (error) {
+      const damaged = error instanceof DoubleSparseError && error.code === 'file-malformed';
+      if (!damaged || !this.#options.force) throw error;
+      this.#onEvent({ kind: 'discarded', problem: error.message });
+      return undefined;
+    }
   }
 
   async #step(step: number, examples: readonly Example[], learningRate: number): Promise<StepResult> {

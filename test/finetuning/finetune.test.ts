@@ -31,8 +31,13 @@ beforeAll(() => {
   writeFileSync(other, readFileSync(join(root, 'models/sotu-test.txt'), 'utf8').slice(0, 20_000));
 });
 
-async function run(model: string, out: string, options: Partial<FinetuneOptions> = {}, validate = false) {
-  const events: FinetuneEvent[] = [];
+async function run(
+  model: string,
+  out: string,
+  options: Partial<FinetuneOptions> = {},
+  validate = false,
+  events: FinetuneEvent[] = [],
+) {
   const opened = openModel(model);
   const settings = finetuneOptionsSchema.parse({ ...small, ...options });
   const { seqLen, validationWindows: windows } = settings;
@@ -178,6 +183,21 @@ describe('a run', () => {
     });
     expect(existsSync(join(out, 'config.json'))).toBe(false);
     expect(existsSync(`${out}.run`)).toBe(true);
+  });
+
+  it('with a damaged checkpoint says how to start over, and does when told so', async () => {
+    const out = join(folder, 'damaged');
+    const settings = { learningRate: 1e37, warmup: 1, saveEvery: 1, steps: 4 };
+    await expect(run(compressed, out, settings)).rejects.toThrow(/^step [23]:/);
+    writeFileSync(join(`${out}.run`, 'state.safetensors'), 'torn');
+    await expect(run(compressed, out, settings)).rejects.toMatchObject({
+      code: 'file-malformed',
+      hint: expect.stringContaining('add --force to start over'),
+    });
+    const events: FinetuneEvent[] = [];
+    await expect(run(compressed, out, { ...settings, force: true }, false, events)).rejects.toThrow(/^step [23]:/);
+    expect(events.map(({ kind }) => kind)).toContain('discarded');
+    expect(events).toContainEqual(expect.objectContaining({ kind: 'start', resumedAt: 0 }));
   });
 
   it('refuses to write over a model, and to go on with other options', async () => {
