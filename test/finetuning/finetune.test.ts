@@ -230,6 +230,39 @@ describe('a run', () => {
   }, 180_000);
 });
 
+describe('Ctrl-C', () => {
+  const command = (out: string): string[] => [
+    ...['finetune', compressed, '--data', text, '--out', out, '--engine', engine],
+    ...['--steps', '400', '--batch', '2', '--seq-len', '32', '--learning-rate', '1e-6'],
+  ];
+  it('saves the step at hand and tells how to go on', async () => {
+    const out = join(folder, 'a run');
+    const { code, said } = await interrupt(command(out));
+    expect(code).toBe(130);
+    const [, step] = /interrupted behind step (\d+) of 400, which is saved in/.exec(said) ?? [];
+    expect(said).toContain(`--out '${out}'`);
+    const going = await interrupt(command(out));
+    expect(going.said).toContain(`going on behind step ${step}`);
+    expect(going.code).toBe(130);
+  }, 60_000);
+});
+
+/** Starts a run, presses Ctrl-C when it has made two steps, and waits for its end. */
+function interrupt(command: string[]): Promise<{ code: number | null; said: string }> {
+  return new Promise((resolve) => {
+    const child = startDsf(...command);
+    let said = '';
+    let pressed = false;
+    child.stderr?.on('data', (data: Buffer) => {
+      said += data.toString();
+      if (pressed || said.split('\n').filter((line) => /^\[ *\d+\/\d+\]/.test(line)).length < 2) return;
+      pressed = true;
+      child.kill('SIGINT');
+    });
+    child.on('close', (code) => resolve({ code, said }));
+  });
+}
+
 /** Starts a run and kills it when it has made `steps` more steps, or after its end. */
 function killAfter(steps: number, command: string[]): Promise<'killed' | 'ended'> {
   return new Promise((resolve, reject) => {
