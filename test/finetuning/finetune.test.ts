@@ -200,6 +200,23 @@ describe('a run', () => {
     expect(events).toContainEqual(expect.objectContaining({ kind: 'start', resumedAt: 0 }));
   });
 
+  it('refuses to train what the model does not have', async () => {
+    const out = join(folder, 'biases');
+    await expect(run(compressed, out, { train: ['biases'] })).rejects.toMatchObject({
+      code: 'option-out-of-range',
+      message: `${compressed} has no biases to train`,
+    });
+    expect(existsSync(`${out}.run`)).toBe(false);
+  });
+
+  it.each([
+    [['--teacher-weight', '0.5'], '--teacher is not given, so nothing needs --teacher-weight'],
+    [['--patience', '2', '--evaluate-every', '5'], 'nothing needs --evaluate-every, --patience'],
+  ])('refuses %s where it means nothing', (flags, message) => {
+    const { status, stderr } = dsf('finetune', compressed, '--data', text, '--out', join(folder, 'idle'), ...flags);
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining(message) });
+  });
+
   it('refuses to write over a model, and to go on with other options', async () => {
     await expect(run(compressed, compressed)).rejects.toMatchObject({ code: 'option-out-of-range' });
     expect(existsSync(`${compressed}.run`)).toBe(false);
