@@ -41,7 +41,9 @@ export type FinetuneEvent =
   | { readonly kind: 'checkpoint'; readonly step: number }
   | { readonly kind: 'stopped'; readonly step: number; readonly bestStep: number }
   /** All steps are made and saved; what follows is writing. */
-  | { readonly kind: 'trained'; readonly step: number };
+  | { readonly kind: 'trained'; readonly step: number }
+  /** The model is there; what is left is to remove the run's folder. */
+  | { readonly kind: 'written'; readonly result: FinetuneResult };
 
 export interface FinetuneResult {
   readonly steps: number;

@@ -81,6 +81,7 @@ export async function finetune(
       },
       replace,
     });
+    onEvent({ kind: 'written', result });
     folder.remove();
     return result;
   } catch (error) {

@@ -25,7 +25,7 @@ describe('comparisonTable', () => {
   });
 
   it('puts perplexities after fine-tuning behind those before', () => {
-    const tuned = (perplexity: number) => ({ perplexity, standardError: 0.5, seconds: 60 });
+    const tuned = (perplexity: number) => ({ perplexity, standardError: 0.5, seconds: 60, resumed });
     const lines = comparisonTable({
       dense: { ...dense, tuned: tuned(9) },
       rows: [{ ...row, tuned: tuned(9.5) }],
