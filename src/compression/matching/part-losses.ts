@@ -4,7 +4,6 @@ import { type Matrix, rowsOf } from '../../linalg/matrix.js';
 import { attentionPart, type BlockShape, mlpPart, type TrainedBlock } from '../../training/block.js';
 import type { OperationContext } from '../../training/operations/context.js';
 import { matchingLoss } from '../../training/operations/matching-loss.js';
-import { addRow } from '../../training/operations/rows.js';
 import { Tape } from '../../training/tape.js';
 import type { TrainingShare } from '../../training/training-lane.js';
 
@@ -98,11 +97,10 @@ function addStatistics(
     kernels.scaleRows(x.data, inputs.data, weights);
     const wanted = compute.matrix(target.rows, target.columns);
     kernels.linearCombination(wanted.data, 1, target.data, -1, hidden.data);
-    if (bias)
-      addRow(
-        wanted,
-        bias.data.map((value) => -value),
-      );
+    for (let row = 0; bias && row < wanted.rows; row++) {
+      const { data } = rowsOf(wanted, row, 1);
+      kernels.linearCombination(data, 1, data, -1, bias.data);
+    }
     kernels.scaleRows(wanted.data, wanted.data, weights);
     addGram(compute, x, gram, false);
     addCrossGram(compute, wanted, x, cross, false);
