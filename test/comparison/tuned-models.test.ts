@@ -11,7 +11,10 @@ import { temporaryFolder } from '../formats/temporary-folder.js';
 
 const folder = temporaryFolder();
 const model = openModel(join(root, 'models/sotu-m'));
-const training = await loadEvaluation(model.checkpoint, join(root, 'models/sotu-calib.txt'), { seqLen: 16, windows: 8 });
+const training = await loadEvaluation(model.checkpoint, join(root, 'models/sotu-calib.txt'), {
+  seqLen: 16,
+  windows: 8,
+});
 const options = compareOptionsSchema.parse({ finetune: 2, finetuneBatch: 2, samples: 8 });
 const evaluated = { perplexity: 9, standardError: 0.1 } as Awaited<ReturnType<Parameters<TunedModels['tune']>[3]>>;
 
