@@ -105,7 +105,8 @@ function showTuning(name: string, event: FinetuneEvent): void {
     lastStepLine = performance.now();
     const from = event.resumedAt > 0 ? ` goes on behind step ${event.resumedAt}` : '';
     say(`fine-tuning of ${name}${from}: ${event.trained} values, ${event.lanes} threads`);
-  } else if (event.kind === 'step') {
+  } else if (event.kind === 'discarded') say(`the checkpoint of ${name} is damaged, it starts over: ${event.problem}`);
+  else if (event.kind === 'step') {
     const line = `${name} ${stepLine(event, 'tokens')}`;
     if (event.step < event.steps && performance.now() - lastStepLine < stepLinesApart) showStatus(line);
     else {

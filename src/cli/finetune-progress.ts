@@ -1,23 +1,24 @@
+import { existsSync } from 'node:fs';
 import type { FinetuneEvent, FinetuneResult } from '../finetuning/training-run.js';
+import { statePathIn } from '../finetuning/training-state.js';
 import { formatBytes, formatSeconds } from '../report/table.js';
 import { commandLine, printResult, say } from './terminal.js';
 
-/** The run of this process: how to stop it, and the step of its last checkpoint. */
-const running: { stop?: (() => void) | undefined; saved: number } = { saved: 0 };
+/** While this process makes steps. */
+let stopRun: (() => void) | undefined;
 
 /** Ctrl-C ends the run behind the step at hand, with a checkpoint; the second one ends it at once. */
 export function keepOnInterrupt(out: string): void {
   process.on('SIGINT', () => {
-    const { stop, saved } = running;
-    running.stop = undefined;
-    if (stop) {
+    if (stopRun) {
       say('stopping behind this step, with a checkpoint; Ctrl-C once more ends at once');
-      return stop();
+      stopRun();
+      stopRun = undefined;
+      return;
     }
-    const kept =
-      saved > 0
-        ? `the checkpoint behind step ${saved} is in ${out}.run. To go on`
-        : 'there is no checkpoint yet. To start again';
+    const kept = existsSync(statePathIn(`${out}.run`))
+      ? `the last checkpoint is in ${out}.run. To go on`
+      : 'there is no checkpoint yet. To start again';
     say(`interrupted; ${kept}:\n  ${commandLine()}`);
     process.exit(130);
   });
@@ -41,11 +42,8 @@ function sayZeros({ kept, matrices, zeros, entries }: Extract<FinetuneEvent, { k
 }
 
 function follow(event: FinetuneEvent): void {
-  if (event.kind === 'start') {
-    running.stop = event.stop;
-    running.saved = event.resumedAt;
-  } else if (event.kind === 'checkpoint') running.saved = event.step;
-  else if (event.kind === 'trained') running.stop = undefined;
+  if (event.kind === 'start') stopRun = event.stop;
+  else if (event.kind === 'trained') stopRun = undefined;
 }
 
 /** @param unit of what is predicted. */

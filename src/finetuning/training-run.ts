@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
 import type { RunFolder } from '../compression/run-folder.js';
 import { DoubleSparseError } from '../errors.js';
 import { firstNonFinite } from '../linalg/finite.js';
@@ -11,7 +10,7 @@ import { TrainingOrder } from '../training/training-order.js';
 import type { TrainingPool } from '../training/training-pool.js';
 import type { FinetuneEvent, FinetuneResult, StepResult } from './finetune-events.js';
 import type { FinetuneOptions } from './finetune-options.js';
-import { type Progress, readState, type StateArrays, writeState } from './training-state.js';
+import { type Progress, readState, type StateArrays, statePathIn, writeState } from './training-state.js';
 
 export type { FinetuneEvent, FinetuneResult } from './finetune-events.js';
 
@@ -131,7 +130,7 @@ export class TrainingRun<Example, S extends Sums> {
   }
 
   get #statePath(): string {
-    return join(this.#folder.path, 'state.safetensors');
+    return statePathIn(this.#folder.path);
   }
 
   #restore(): Progress | undefined {

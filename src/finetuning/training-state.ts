@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { DoubleSparseError } from '../errors.js';
 import { SafetensorsFile } from '../formats/safetensors/reader.js';
@@ -24,6 +25,9 @@ const progressSchema = z.strictObject({
   bestStep: z.int().nonnegative(),
   looksSince: z.int().nonnegative(),
 });
+
+/** The checkpoint in the folder of a run. */
+export const statePathIn = (folder: string): string => join(folder, 'state.safetensors');
 
 /** Writes a checkpoint of the run. Atomic. @throws DoubleSparseError `disk-full`, `file-unwritable` */
 export function writeState(path: string, progress: Progress, arrays: StateArrays): void {
