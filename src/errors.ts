@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'unknown-name'
   | 'run-in-use'
   | 'run-mismatch'
+  | 'interrupted'
   | 'verification-failed'
   | 'layer-too-large'
   | 'not-positive-definite'

@@ -5,11 +5,12 @@ import { loadCalibration, loadEvaluation } from '../calibration/load-windows.js'
 import { compareModels } from '../comparison/compare-models.js';
 import { type ComparisonEvent, compareOptionsSchema } from '../comparison/comparison.js';
 import { embedded } from '../compression/embedded.js';
-import type { FinetuneEvent } from '../finetuning/training-run.js';
+import type { FinetuneEvent } from '../finetuning/finetune-events.js';
 import { openModel } from '../models/llama/open-model.js';
 import { comparisonTable } from '../report/comparison-table.js';
 import { productLine } from '../report/compression-report.js';
 import { formatBytes, formatSeconds } from '../report/table.js';
+import { stepLine } from './finetune-progress.js';
 import { parseOptions } from './flags.js';
 import { cappedSeqLen, noticeEngine, noticeShared, noticeWindows } from './notices.js';
 import { commandLine, printResult, say, showStatus } from './terminal.js';
@@ -95,11 +96,22 @@ const progressTo =
       );
   };
 
+/** Milliseconds between two lines about the steps of a fine-tuning; those between them are shown on a terminal alone. */
+const stepLinesApart = 60_000;
+let lastStepLine = 0;
+
 function showTuning(name: string, event: FinetuneEvent): void {
-  if (event.kind === 'step')
-    showStatus(
-      `fine-tuning ${name}: step ${event.step} of ${event.steps}, loss ${event.loss.toFixed(4)}, eta ${formatSeconds(event.secondsLeft)}`,
-    );
-  else if (event.kind === 'start' && event.resumedAt > 0)
-    say(`fine-tuning of ${name} goes on behind step ${event.resumedAt}`);
+  if (event.kind === 'start') {
+    lastStepLine = performance.now();
+    const from = event.resumedAt > 0 ? ` goes on behind step ${event.resumedAt}` : '';
+    say(`fine-tuning of ${name}${from}: ${event.trained} values, ${event.lanes} threads`);
+  } else if (event.kind === 'discarded') say(`the checkpoint of ${name} is damaged, it starts over: ${event.problem}`);
+  else if (event.kind === 'step') {
+    const line = `${name} ${stepLine(event, 'tokens')}`;
+    if (event.step < event.steps && performance.now() - lastStepLine < stepLinesApart) showStatus(line);
+    else {
+      lastStepLine = performance.now();
+      say(line);
+    }
+  }
 }

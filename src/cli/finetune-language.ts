@@ -15,19 +15,21 @@ export interface FinetuneFlags {
   out: string;
   validation?: string;
   teacher?: string;
+  freeZeros?: boolean;
   json?: boolean;
 }
 
 /** `dsf finetune` of a language model. */
 export async function finetuneLanguageModel(path: string, flags: FinetuneFlags): Promise<void> {
-  const { data, out: folder, validation: validationText, teacher: teacherPath, json = false, ...rest } = flags;
+  const { data, out: folder, validation: validationText, teacher: teacherPath, json = false } = flags;
+  const { freeZeros = false, ...rest } = flags;
   const out = resolve(folder);
   if (data === undefined) {
     throw new DoubleSparseError('option-out-of-range', 'there is no text to train on', {
       hint: 'give one with --data FILE',
     });
   }
-  const options = parseOptions(finetuneOptionsSchema, rest);
+  const options = parseOptions(finetuneOptionsSchema, { ...rest, keepZeros: !freeZeros });
   const model = openModel(path);
   const teacher = teacherPath === undefined ? undefined : openModel(teacherPath);
   const seqLen = cappedSeqLen(

@@ -1,11 +1,25 @@
-import type { FinetuneEvent, FinetuneResult } from '../finetuning/training-run.js';
+import { existsSync } from 'node:fs';
+import type { FinetuneEvent, FinetuneResult } from '../finetuning/finetune-events.js';
+import { statePathIn } from '../finetuning/training-state.js';
 import { formatBytes, formatSeconds } from '../report/table.js';
-import { printResult, say } from './terminal.js';
+import { commandLine, printResult, say } from './terminal.js';
 
-/** Says how to go on when the user stops the run. */
+/** While this process makes steps. */
+let stopRun: (() => void) | undefined;
+
+/** Ctrl-C ends the run behind the step at hand, with a checkpoint; the second one ends it at once. */
 export function keepOnInterrupt(out: string): void {
-  process.once('SIGINT', () => {
-    say(`interrupted; the last checkpoint is kept in ${out}.run. To go on:\n  dsf ${process.argv.slice(2).join(' ')}`);
+  process.on('SIGINT', () => {
+    if (stopRun) {
+      say('stopping behind this step, with a checkpoint; Ctrl-C once more ends at once');
+      stopRun();
+      stopRun = undefined;
+      return;
+    }
+    const kept = existsSync(statePathIn(`${out}.run`))
+      ? `the last checkpoint is in ${out}.run. To go on`
+      : 'there is no checkpoint yet. To start again';
+    say(`interrupted; ${kept}:\n  ${commandLine()}`);
     process.exit(130);
   });
 }
@@ -20,22 +34,41 @@ export function printFinetuned(out: string, result: FinetuneResult, json: boolea
     );
 }
 
+function sayZeros({ kept, matrices, zeros, entries }: Extract<FinetuneEvent, { kind: 'zeros' }>): void {
+  const share = `${((100 * zeros) / entries).toFixed(1)} % of their entries`;
+  if (kept && matrices > 0) say(`zeros of ${matrices} matrices stay (${share}); --free-zeros trains them, too`);
+  else if (matrices > 0) say(`zeros of ${matrices} matrices are trained (${share}): their sparsity is lost`);
+  else if (!kept) say('--free-zeros changes nothing: no trained matrix is sparse and stored dense');
+}
+
+function follow(event: FinetuneEvent): void {
+  if (event.kind === 'start') stopRun = event.stop;
+  else if (event.kind === 'trained') stopRun = undefined;
+}
+
+/** @param unit of what is predicted. */
+export function stepLine(event: Extract<FinetuneEvent, { kind: 'step' }>, unit: 'tokens' | 'images'): string {
+  const { step, steps, loss, gradientNorm, predictionsPerSecond, secondsLeft } = event;
+  const place = `[${String(step).padStart(String(steps).length)}/${steps}]`;
+  return `${place} loss ${loss.toFixed(4)}  gradient ${gradientNorm.toFixed(3)}  ${predictionsPerSecond.toFixed(0)} ${unit}/s  eta ${formatSeconds(secondsLeft)}  memory ${formatBytes(process.memoryUsage.rss())}`;
+}
+
 /** @param unit of what is predicted. */
 export const progressOf =
   (unit: 'tokens' | 'images') =>
   (event: FinetuneEvent): void => {
-    if (event.kind === 'start') {
+    follow(event);
+    if (event.kind === 'zeros') sayZeros(event);
+    else if (event.kind === 'discarded') say(`the checkpoint is damaged, the run starts over: ${event.problem}`);
+    else if (event.kind === 'start') {
       const from = event.resumedAt > 0 ? `, going on behind step ${event.resumedAt}` : '';
       say(`${event.trained} trained values, ${event.lanes} threads${from}`);
-    } else if (event.kind === 'step') {
-      const { step, steps, loss, gradientNorm, predictionsPerSecond, secondsLeft } = event;
-      say(
-        `[${String(step).padStart(String(steps).length)}/${steps}] loss ${loss.toFixed(4)}  gradient ${gradientNorm.toFixed(3)}  ${predictionsPerSecond.toFixed(0)} ${unit}/s  eta ${formatSeconds(secondsLeft)}  memory ${formatBytes(process.memoryUsage.rss())}`,
-      );
-    } else if (event.kind === 'validation') {
+    } else if (event.kind === 'step') say(stepLine(event, unit));
+    else if (event.kind === 'validation') {
       const { correct } = event.means;
       const accuracy = correct === undefined ? '' : `, accuracy ${(100 * correct).toFixed(2)} %`;
       const best = event.best ? ', the best so far' : '';
       say(`step ${event.step}: validation loss ${event.loss.toFixed(4)}${accuracy}${best}`);
-    } else say(`stopped behind step ${event.step}: the validation loss was best at step ${event.bestStep}`);
+    } else if (event.kind === 'stopped')
+      say(`stopped behind step ${event.step}: the validation loss was best at step ${event.bestStep}`);
   };

@@ -12,13 +12,14 @@ import { addFinetuneCommand } from './finetune.js';
 import { addGenerateCommand } from './generate.js';
 import { addInspectCommand } from './inspect.js';
 import { addLayersCommand } from './layers.js';
-import { clearStatus, say } from './terminal.js';
+import { clearStatus, commandLine, say } from './terminal.js';
 import { addTuneCommand } from './tune.js';
 
-/** Exit codes: 0 ok, 1 failed, 2 usage, 3 verification failed; 130 interrupted (compress.ts). */
+/** Exit codes: 0 ok, 1 failed, 2 usage, 3 verification failed; 130 interrupted. */
 const failed = 1;
 const usage = 2;
 const verificationFailed = 3;
+const interrupted = 130;
 
 function exitCodeOf(error: unknown): number {
   if (!(error instanceof DoubleSparseError)) return failed;
@@ -53,6 +54,9 @@ try {
   clearStatus();
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : usage;
+  } else if (error instanceof DoubleSparseError && error.code === 'interrupted') {
+    say(`${error.message}. To go on:\n  ${commandLine()}`);
+    process.exitCode = interrupted;
   } else {
     say(`dsf: ${describeError(error)}`);
     if (process.env.DSF_DEBUG && error instanceof Error) say(error.stack ?? '');

@@ -23,9 +23,11 @@ import {
   type ComparisonPlace,
   type ComparisonRow,
   comparisonRowSchema,
+  completeRow,
   type DenseRow,
   denseRowSchema,
   type TunedRow,
+  type Tuning,
 } from './comparison.js';
 import { engineOfResult, KeptResult } from './kept-result.js';
 import { type TunedModels, tunedModels } from './tuned-models.js';
@@ -37,7 +39,7 @@ interface Row {
   readonly run: CompressionRun;
   readonly kept: KeptResult<ComparisonRow>;
   /** Where fine-tuning was asked for. */
-  readonly tuned?: KeptResult<TunedRow> | undefined;
+  readonly tuned?: KeptResult<Tuning> | undefined;
 }
 
 /**
@@ -146,17 +148,19 @@ async function tuneRow(
   { method, sparsity, run, tuned }: Row,
   evaluateIn: (out: string) => Promise<PerplexityResult>,
 ): Promise<void> {
-  if (!tuned || tuned.value !== undefined) return;
+  const name = `${method}-${sparsity}`;
+  if (!tuned || tuning.isDone(name, tuned)) return;
   const model = openModel(run.out);
   try {
-    await tuning.tune(`${method}-${sparsity}`, tuned, model, evaluateIn);
+    await tuning.tune(name, tuned, model, evaluateIn);
   } finally {
     model.checkpoint.close();
   }
 }
 
-function withTuned<R extends object>(row: R, tuned: KeptResult<TunedRow> | undefined): R & { tuned?: TunedRow } {
-  return tuned?.value === undefined ? row : { ...row, tuned: tuned.value };
+function withTuned<R extends object>(row: R, kept: KeptResult<Tuning> | undefined): R & { tuned?: TunedRow } {
+  const tuned = completeRow(kept?.value);
+  return tuned ? { ...row, tuned } : row;
 }
 
 /** Products of all rows in one walk. */

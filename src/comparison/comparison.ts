@@ -3,8 +3,8 @@ import type { LoadedWindows } from '../calibration/load-windows.js';
 import { compressOptionsSchema } from '../compression/compress-options.js';
 import type { CompressionEvent } from '../compression/compression-event.js';
 import { type MethodName, methodNames } from '../factorization/registry.js';
+import type { FinetuneEvent } from '../finetuning/finetune-events.js';
 import { finetuneOptionsSchema } from '../finetuning/finetune-options.js';
-import type { FinetuneEvent } from '../finetuning/training-run.js';
 import type { LlamaModel } from '../models/llama/model.js';
 
 const finetuning = finetuneOptionsSchema.shape;
@@ -66,9 +66,20 @@ export const tunedRowSchema = z.object({
   standardError: z.number(),
   /** Of training. */
   seconds: z.number(),
+  /** Was training interrupted? Then the seconds are those since it went on. */
+  resumed: z.boolean(),
 });
 /** A model of the comparison after fine-tuning. */
 export type TunedRow = Readonly<z.output<typeof tunedRowSchema>>;
+
+/** A model that is trained, and from its evaluation on the whole row. */
+export const tuningSchema = tunedRowSchema.partial({ perplexity: true, standardError: true });
+export type Tuning = Readonly<z.output<typeof tuningSchema>>;
+
+/** The row, if it is complete. */
+export function completeRow(tuning: Tuning | undefined): TunedRow | undefined {
+  return tunedRowSchema.safeParse(tuning).data;
+}
 
 interface Tuned {
   /** Where fine-tuning was asked for. */

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { LoadedWindows } from '../calibration/load-windows.js';
 import type { Fingerprint } from '../compression/run-folder.js';
@@ -14,8 +14,9 @@ import {
   type CompareTexts,
   type ComparisonEvent,
   type ComparisonPlace,
-  type TunedRow,
-  tunedRowSchema,
+  completeRow,
+  type Tuning,
+  tuningSchema,
 } from './comparison.js';
 import { KeptResult } from './kept-result.js';
 
@@ -56,31 +57,57 @@ export class TunedModels {
   }
 
   /**
-   * The result for a model, if it is there already.
+   * What is there already of the result for a model.
    * @param fingerprint of the model before fine-tuning and its evaluation.
    */
-  kept(name: string, fingerprint: Fingerprint): KeptResult<TunedRow> {
+  kept(name: string, fingerprint: Fingerprint): KeptResult<Tuning> {
     const own = { ...fingerprint, finetuning: { text: this.#training.hash, ...recordedOptions(this.#options) } };
-    return new KeptResult(join(this.#place.folder, `${name}-tuned.json`), own, tunedRowSchema, this.#force);
+    return new KeptResult(join(this.#place.folder, `${name}-tuned.json`), own, tuningSchema, this.#force);
+  }
+
+  /** Is there nothing left to do? A model that should have stayed must still be there. */
+  isDone(name: string, { value }: KeptResult<Tuning>): boolean {
+    return completeRow(value) !== undefined && (!this.#place.keepModels || this.#isWritten(name));
   }
 
   /** Fine-tunes a model, unless it is done, and evaluates it. */
   async tune(
     name: string,
-    kept: KeptResult<TunedRow>,
+    kept: KeptResult<Tuning>,
     model: LlamaModel,
     evaluate: (folder: string) => Promise<PerplexityResult>,
   ): Promise<void> {
-    if (kept.value !== undefined) return;
-    const out = join(this.#place.folder, `${name}-tuned`);
-    const teacher = this.#options.teacherWeight > 0 ? this.#dense : undefined;
-    const { seconds } = await finetune(model, teacher, { training: this.#training }, out, this.#options, (event) =>
-      this.#report({ kind: 'tuning', name, event }),
-    );
+    if (this.isDone(name, kept)) return;
+    const out = this.#out(name);
+    const { seconds, resumed } =
+      this.#isWritten(name) && kept.value ? kept.value : await this.#train(name, kept, model);
     const { perplexity, standardError } = await evaluate(out);
-    const row = kept.keep({ perplexity, standardError, seconds });
+    const row = { perplexity, standardError, seconds, resumed };
+    kept.keep(row);
+    // One that was killed as it was removed.
+    rmSync(`${out}.run`, { recursive: true, force: true });
     if (!this.#place.keepModels) rmSync(out, { recursive: true });
     this.#report({ kind: 'tuned', name, row });
+  }
+
+  /** Noted before the run's folder goes: training that is done is not done again. */
+  async #train(name: string, kept: KeptResult<Tuning>, model: LlamaModel): Promise<Tuning> {
+    kept.discard();
+    const teacher = this.#options.teacherWeight > 0 ? this.#dense : undefined;
+    const texts = { training: this.#training };
+    const { seconds, resumedAt } = await finetune(model, teacher, texts, this.#out(name), this.#options, (event) => {
+      if (event.kind === 'written') kept.keep({ seconds: event.result.seconds, resumed: event.result.resumedAt > 0 });
+      this.#report({ kind: 'tuning', name, event });
+    });
+    return { seconds, resumed: resumedAt > 0 };
+  }
+
+  #out(name: string): string {
+    return join(this.#place.folder, `${name}-tuned`);
+  }
+
+  #isWritten(name: string): boolean {
+    return existsSync(join(this.#out(name), 'config.json'));
   }
 }
 

@@ -10,6 +10,8 @@ import { type Fingerprint, storedFingerprint } from './run-folder.js';
 
 /** Version of everything that decides a run's bytes; another one does not go on with its products. */
 const runVersion = 1;
+/** As {@link runVersion}, of runs that match blocks. */
+const matchingVersion = 2;
 
 /** Tells a model from all others: configuration, headers, and every value. Reads the whole model. */
 export function modelHash({ checkpoint }: LlamaModel): string {
@@ -50,7 +52,7 @@ export function fingerprintOf(
     effort,
     seed,
     sequential,
-    ...(blockSteps > 0 && { blockSteps }),
+    ...(blockSteps > 0 && { blockSteps, matchingVersion }),
     weights: createHash('sha256').update(JSON.stringify(plan.units)).digest('hex'),
     engine: choice.name,
     engineDescription: createChosenEngine(choice).description,

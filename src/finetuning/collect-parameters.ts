@@ -2,7 +2,7 @@ import { maskStride } from '../formats/container/bitmask.js';
 import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import type { PackedFactor } from '../formats/container/packed-factor.js';
 import { decodeFloats } from '../formats/dtype.js';
-import type { Matrix } from '../linalg/matrix.js';
+import { countNonzeros, type Matrix } from '../linalg/matrix.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { rotaryTable } from '../models/llama/rope.js';
 import { blockTensor, embeddingName, finalNormName, headName, linearNames } from '../models/llama/tensors.js';
@@ -27,6 +27,16 @@ export interface StoredValues {
   readonly size: number;
 }
 
+/** Linear layers' matrices that are stored dense and are sparse: at least a tenth of their entries is zero. */
+export interface SparseMatrices {
+  readonly matrices: number;
+  readonly zeros: number;
+  readonly entries: number;
+}
+
+/** Part of a matrix that must be zero for its zeros to count as pruned: trained values are hardly ever zero by chance. */
+const sparseFrom = 0.1;
+
 /** A model made ready for training. */
 export interface Trainee {
   readonly model: TrainedModel;
@@ -34,10 +44,13 @@ export interface Trainee {
   readonly values: Float32Array;
   readonly stored: readonly StoredValues[];
   readonly parameters: readonly Parameter[];
+  /** Of the trained matrices; with `keepZeros` their zeros are not trained. */
+  readonly sparse: SparseMatrices;
 }
 
 /**
- * Reads a model of the LLaMA family, dense or compressed, into shared memory and finds what is to be trained.
+ * Reads a model of the LLaMA family, dense or compressed, into shared memory and finds what is to be trained. Supports of
+ * factors are fixed; with `keepZeros` so are those of matrices that are stored dense and are sparse.
  * @throws DoubleSparseError of the checkpoint's reads
  */
 export function collectParameters(
@@ -99,6 +112,7 @@ class Collector {
   /** Factors of products that were met: all of A, and B. */
   readonly #factors = new Map<string, Segment[]>();
   #length = 0;
+  #sparse: SparseMatrices = { matrices: 0, zeros: 0, entries: 0 };
 
   constructor(source: CompressedCheckpoint | undefined, keepZeros: boolean) {
     this.#source = source;
@@ -132,11 +146,10 @@ class Collector {
     return { value };
   }
 
-  /** A tensor stored as it is; of a matrix with `keepZeros` only the nonzeros are trained. */
+  /** A tensor stored as it is. @param isMatrix of a linear layer: with `keepZeros` its zeros may be fixed. */
   plain(name: string, value: Matrix, isMatrix: boolean): Weight {
     const { rows, columns, data } = value;
-    const sparse = isMatrix && this.#keepZeros && data.includes(0);
-    const positions = sparse ? nonzeroPositions(data) : undefined;
+    const positions = isMatrix && this.#countSparse(value) && this.#keepZeros ? nonzeroPositions(data) : undefined;
     const kept = positions ? Float32Array.from(positions, (position) => data[position] as number) : data;
     const offset = this.#append(kept);
     this.#stored.push({ tensor: name, offset, count: kept.length, size: data.length, ...(positions && { positions }) });
@@ -149,14 +162,24 @@ class Collector {
     if (first) this.#stored.push({ ...first, tensor: again });
   }
 
-  finish(): Pick<Trainee, 'values' | 'stored' | 'parameters'> {
+  finish(): Pick<Trainee, 'values' | 'stored' | 'parameters' | 'sparse'> {
     const values = new Float32Array(new SharedArrayBuffer(4 * this.#length));
     let at = 0;
     for (const chunk of this.#chunks) {
       values.set(chunk, at);
       at += chunk.length;
     }
-    return { values, stored: this.#stored, parameters: this.#parameters };
+    return { values, stored: this.#stored, parameters: this.#parameters, sparse: this.#sparse };
+  }
+
+  /** Is the matrix sparse? Then it is counted. */
+  #countSparse(value: Matrix): boolean {
+    const entries = value.data.length;
+    const own = entries - countNonzeros(value);
+    if (own < sparseFrom * entries) return false;
+    const { matrices, zeros, entries: before } = this.#sparse;
+    this.#sparse = { matrices: matrices + 1, zeros: zeros + own, entries: before + entries };
+    return true;
   }
 
   #add(value: Matrix, factors: Parameter['factors']): Weight {

@@ -1,14 +1,20 @@
 import { createHash } from 'node:crypto';
+import { modelHash } from '../compression/run-fingerprint.js';
 import type { Fingerprint } from '../compression/run-folder.js';
+import type { Checkpoint } from '../formats/checkpoint.js';
+import { CompressedCheckpoint } from '../formats/container/checkpoint.js';
 import { createChosenEngine, type EngineChoice } from '../linalg/engines/select.js';
 import type { LlamaModel } from '../models/llama/model.js';
-import type { Trainee } from './collect-parameters.js';
+import { blasThreadsOf, laneCount } from '../training/training-pool.js';
 import type { FinetuneOptions } from './finetune-options.js';
 import type { FinetuneTexts } from './finetune-texts.js';
-import type { TeacherModel } from './language-model.js';
+import { storedTensors } from './write-finetuned.js';
 
 /** Version of everything that decides a run's bytes; another one does not go on with its checkpoints. */
-const runVersion = 1;
+const runVersion = 2;
+
+/** Bytes of a tensor in memory at a time. */
+const hashedBytes = 2 ** 26;
 
 /** Options that the result depends on. */
 export function recordedOptions(options: FinetuneOptions): Record<string, unknown> {
@@ -16,37 +22,44 @@ export function recordedOptions(options: FinetuneOptions): Record<string, unknow
   return rest;
 }
 
-/** Everything that the bytes of a run depend on. @param lanes sums are formed by them. */
+/** Everything that the bytes of a run depend on. @param threads of all lanes: sums are formed by them. */
 export function finetuneFingerprint(
   { checkpoint }: LlamaModel,
-  { values, model }: Trainee,
-  teacher: TeacherModel | undefined,
+  teacher: LlamaModel | undefined,
   { training, validation }: FinetuneTexts,
   options: FinetuneOptions,
   choice: EngineChoice,
-  lanes: number,
+  threads: number,
 ): Fingerprint {
-  const tensors = [...checkpoint.tensors.values()].map(({ name, shape, dtype, bytes }) => [name, shape, dtype, bytes]);
+  const size = { threads, examples: options.batch };
   return {
     version: runVersion,
-    model: hash(JSON.stringify([checkpoint.config, tensors]), values, model.embedding.value.data),
-    teacher: teacher ? hash(JSON.stringify(teacher.config), ...teacherValues(teacher)) : null,
+    model: storedHash(checkpoint),
+    teacher: teacher ? modelHash(teacher) : null,
     text: training.hash,
     validation: validation?.hash ?? null,
     ...recordedOptions(options),
     engine: choice.name,
     engineDescription: createChosenEngine(choice).description,
-    lanes,
+    parallelism: [laneCount(size), blasThreadsOf(size)],
   };
 }
 
-function teacherValues({ embedding, blocks, head }: TeacherModel): Float32Array[] {
-  const linear = blocks.flatMap((block) => Object.values(block.linear).map(({ weight }) => weight.data));
-  return [embedding.data, head.norm.data, head.projection.data, ...linear];
-}
-
-function hash(text: string, ...arrays: readonly Float32Array[]): string {
-  const state = createHash('sha256').update(text);
-  for (const { buffer, byteOffset, byteLength } of arrays) state.update(new Uint8Array(buffer, byteOffset, byteLength));
-  return state.digest('hex');
+/**
+ * Tells a model from all others byte by byte. {@link modelHash} sees a product A·B, which does not tell its supports.
+ * Reads the whole model.
+ */
+function storedHash(checkpoint: Checkpoint): string {
+  const files = storedTensors(checkpoint);
+  const products =
+    checkpoint instanceof CompressedCheckpoint
+      ? [...checkpoint.products.values()].map(({ name, counts, members }) => [name, counts, members])
+      : [];
+  const tensors = [...files.tensors.values()].map(({ name, shape, dtype }) => [name, shape, dtype]);
+  const hash = createHash('sha256').update(JSON.stringify([files.config, products, tensors]));
+  for (const { name, bytes } of files.tensors.values()) {
+    for (let from = 0; from < bytes; from += hashedBytes)
+      hash.update(files.file(name).readBytes(name, from, Math.min(hashedBytes, bytes - from)));
+  }
+  return hash.digest('hex');
 }

@@ -29,7 +29,10 @@ export const finetuneOptionsSchema = z.object({
     .min(1)
     .default(['linear', 'norms', 'biases'])
     .describe(`what is trained, separated by commas: ${trainedKinds.join(', ')}`),
-  keepZeros: z.boolean().default(false).describe('zeros in the matrices of a dense model stay zero'),
+  keepZeros: z
+    .boolean()
+    .default(true)
+    .describe('zeros stay in dense matrices of linear layers of which they are at least a tenth'),
   evaluateEvery: z.int().min(1).default(50).describe('steps between two looks at the validation text'),
   patience: z.int().min(1).default(5).describe('stop after so many of them without a better loss'),
   validationWindows: z

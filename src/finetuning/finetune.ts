@@ -9,10 +9,9 @@ import { chooseEngine } from '../linalg/engines/select.js';
 import { checkIds } from '../models/llama/embedding.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { rotaryTable } from '../models/llama/rope.js';
-import { laneCount } from '../training/training-pool.js';
 import { collectParameters } from './collect-parameters.js';
 import { finetuneFingerprint, recordedOptions } from './finetune-fingerprint.js';
-import type { FinetuneOptions } from './finetune-options.js';
+import { type FinetuneOptions, trainedKinds } from './finetune-options.js';
 import type { FinetuneTexts } from './finetune-texts.js';
 import type { TeacherModel } from './language-model.js';
 import { languageTask } from './language-task.js';
@@ -50,24 +49,25 @@ export async function finetune(
   const choice = chooseEngine(options.engine === 'auto' ? (engineOfRun(`${out}.run`) ?? 'auto') : options.engine);
   const { seqLen } = training;
   const trainee = collectParameters(model, seqLen, options);
+  if (trainee.values.length === 0) {
+    throw new DoubleSparseError(
+      'option-out-of-range',
+      `${checkpoint.path} has no ${options.train.join(' and no ')} to train`,
+      {
+        data: { train: options.train },
+        hint: `train something else: ${trainedKinds.join(', ')}`,
+      },
+    );
+  }
   const teaching = teacher && readTeacher(teacher, seqLen);
-  const folder = new RunFolder(
-    `${out}.run`,
-    finetuneFingerprint(
-      model,
-      trainee,
-      teaching,
-      texts,
-      options,
-      choice,
-      laneCount({ threads, examples: options.batch }),
-    ),
-    { restart: options.force },
-  );
+  const folder = new RunFolder(`${out}.run`, finetuneFingerprint(model, teacher, texts, options, choice, threads), {
+    restart: options.force,
+  });
   let task: Awaited<ReturnType<typeof languageTask>> | undefined;
   try {
     const replace = options.force || folder.ownsOutput;
     refuseOutput(checkpoint, out, replace, folder);
+    onEvent({ kind: 'zeros', kept: options.keepZeros, ...trainee.sparse });
     task = await languageTask(trainee, teaching, texts, choice, threads, options);
     const run = new TrainingRun(task, folder, options, onEvent);
     const result = await run.train();
@@ -81,6 +81,7 @@ export async function finetune(
       },
       replace,
     });
+    onEvent({ kind: 'written', result });
     folder.remove();
     return result;
   } catch (error) {

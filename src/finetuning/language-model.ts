@@ -38,14 +38,17 @@ export interface LossSettings {
   readonly teacherWeight: number;
 }
 
-/** The values of all blocks stay in memory up to this; beyond it each block's are computed again when it is needed. */
-const keptBytes = 512 * 2 ** 20;
+/**
+ * Of all threads together: the values of all blocks stay in memory up to this; beyond it each block's are computed again
+ * when it is needed.
+ */
+export const keptBytes = 512 * 2 ** 20;
 
 /**
  * Losses of some sequences of equal length, and their gradients.
  * @param sequences token ids; at each position the next one is predicted.
  * @param settings with `scale` the gradients are added through context.addGradient; `undefined`: losses alone.
- * @param limit bytes of block values to keep, for tests. Results do not depend on it.
+ * @param limit bytes of block values to keep. Results do not depend on it.
  */
 export function runSequences(
   context: OperationContext,
@@ -53,7 +56,7 @@ export function runSequences(
   sequences: readonly Uint32Array[],
   settings: LossSettings,
   train: boolean,
-  limit = keptBytes,
+  limit: number,
 ): LossSums {
   const { compute } = context;
   const { config } = model;

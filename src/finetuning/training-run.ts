@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
 import type { RunFolder } from '../compression/run-folder.js';
 import { DoubleSparseError } from '../errors.js';
 import { firstNonFinite } from '../linalg/finite.js';
@@ -9,8 +8,14 @@ import type { TrainedValues } from '../training/trained-values.js';
 import type { Sums, TrainingShare } from '../training/training-lane.js';
 import { TrainingOrder } from '../training/training-order.js';
 import type { TrainingPool } from '../training/training-pool.js';
+import type { FinetuneEvent, FinetuneResult, StepResult } from './finetune-events.js';
 import type { FinetuneOptions } from './finetune-options.js';
-import { type Progress, readState, type StateArrays, writeState } from './training-state.js';
+import { type Progress, readState, type StateArrays, statePathIn, writeState } from './training-state.js';
+
+/** Milliseconds after which a checkpoint is due although fewer steps than `saveEvery` were made. */
+const saveAfter = 5 * 60_000;
+/** Most steps that a run puts into its log. */
+const loggedSteps = 500;
 
 /** What a run trains, on what. */
 export interface TrainingTask<Example, S extends Sums> {
@@ -28,47 +33,9 @@ export interface TrainingTask<Example, S extends Sums> {
   readonly lossOf: (means: S) => number;
 }
 
-export interface StepResult {
-  readonly loss: number;
-  /** Mean losses by name, and what else is counted. */
-  readonly means: Sums;
-  /** Norm of the gradient before it is clipped. */
-  readonly gradientNorm: number;
-}
-
-export type FinetuneEvent =
-  | { readonly kind: 'start'; readonly trained: number; readonly lanes: number; readonly resumedAt: number }
-  | ({
-      readonly kind: 'step';
-      readonly step: number;
-      readonly steps: number;
-      readonly learningRate: number;
-      /** Predictions: tokens, or images. */
-      readonly predictionsPerSecond: number;
-      readonly secondsLeft: number;
-    } & StepResult)
-  | {
-      readonly kind: 'validation';
-      readonly step: number;
-      readonly loss: number;
-      readonly means: Sums;
-      readonly best: boolean;
-    }
-  | { readonly kind: 'stopped'; readonly step: number; readonly bestStep: number };
-
-export interface FinetuneResult {
-  readonly steps: number;
-  /** The step whose values were written: the best on the validation text, or the last. */
-  readonly writtenStep: number;
-  readonly validationLoss: number | null;
-  /** Values that were trained. */
-  readonly trained: number;
-  readonly seconds: number;
-}
-
 /** Options of {@link TrainingRun}. */
 type RunOptions = Schedule &
-  Pick<FinetuneOptions, 'batch' | 'clip' | 'evaluateEvery' | 'patience' | 'saveEvery' | 'seed'>;
+  Pick<FinetuneOptions, 'force' | 'batch' | 'clip' | 'evaluateEvery' | 'patience' | 'saveEvery' | 'seed'>;
 
 /** The loop over steps, with everything that its checkpoints hold. */
 export class TrainingRun<Example, S extends Sums> {
@@ -80,6 +47,11 @@ export class TrainingRun<Example, S extends Sums> {
   readonly #arrays: StateArrays;
   /** The step of the last checkpoint. */
   #saved = 0;
+  /** When that was, or the run began. */
+  #savedAt = 0;
+  /** The step of the last look. */
+  #looked = -1;
+  #interrupted = false;
   #progress: Progress = { step: 0, bestLoss: null, bestStep: 0, looksSince: 0 };
 
   constructor(
@@ -103,23 +75,31 @@ export class TrainingRun<Example, S extends Sums> {
     return this.#task.validation ? this.#arrays.best : this.#arrays.values;
   }
 
-  /** Trains to the end, from the last checkpoint on. */
+  /**
+   * Trains to the end, from the last checkpoint on.
+   * @throws DoubleSparseError `interrupted` when it was asked to stop, see {@link FinetuneEvent}; `non-finite-value`
+   */
   async train(): Promise<FinetuneResult> {
     const begin = performance.now();
     const { steps, batch, patience, seed } = this.#options;
     const { pool, trained, examples, read, validation } = this.#task;
-    this.#progress = readState(this.#statePath, this.#arrays) ?? this.#progress;
+    this.#progress = this.#restore() ?? this.#progress;
     const resumedAt = this.#progress.step;
     this.#saved = resumedAt;
-    this.#onEvent({ kind: 'start', trained: trained.values.length, lanes: pool.lanes, resumedAt });
+    this.#savedAt = begin;
+    const stop = (): void => {
+      this.#interrupted = true;
+    };
+    this.#report({ kind: 'start', trained: trained.values.length, lanes: pool.lanes, resumedAt, stop });
     await pool.expand();
     if (resumedAt === 0) await this.#look();
     const order = new TrainingOrder(examples, batch, seed);
     let stopped = this.#progress.looksSince >= patience;
     let predictions = 0;
-    while (this.#progress.step < steps && !stopped) {
+    let chosen: readonly Example[] = [];
+    while (this.#progress.step < steps && !stopped && !this.#interrupted) {
       const step = this.#progress.step + 1;
-      const chosen = await read(order.batch(step), Math.floor(((step - 1) * batch) / examples));
+      chosen = await read(order.batch(step), Math.floor(((step - 1) * batch) / examples));
       const learningRate = learningRateAt(step, this.#options);
       // None is left of a batch of images that cannot be decoded.
       const result = chosen.length > 0 && (await this.#step(step, chosen, learningRate));
@@ -128,26 +108,40 @@ export class TrainingRun<Example, S extends Sums> {
       const secondsLeft = (seconds / (step - resumedAt)) * (steps - step);
       const predictionsPerSecond = predictions / seconds;
       if (result)
-        this.#onEvent({ kind: 'step', step, steps, learningRate, predictionsPerSecond, secondsLeft, ...result });
+        this.#report({ kind: 'step', step, steps, learningRate, predictionsPerSecond, secondsLeft, ...result });
       this.#progress = { ...this.#progress, step };
       if (step % this.#options.evaluateEvery === 0 || step === steps) await this.#look();
       stopped = this.#progress.looksSince >= patience;
     }
     const { step, bestStep, bestLoss } = this.#progress;
-    if (step > resumedAt) this.#saveLast();
-    if (stopped) this.#onEvent({ kind: 'stopped', step, bestStep });
+    if (step > this.#saved) await this.#saveLast(chosen);
+    if (step < steps && !stopped) throw this.#interruption();
+    if (stopped) this.#report({ kind: 'stopped', step, bestStep });
     this.#checkSupports();
+    this.#report({ kind: 'trained', step });
     return {
       steps: step,
       writtenStep: validation ? bestStep : step,
       validationLoss: bestLoss,
       trained: trained.values.length,
+      resumedAt,
       seconds: (performance.now() - begin) / 1000,
     };
   }
 
   get #statePath(): string {
-    return join(this.#folder.path, 'state.safetensors');
+    return statePathIn(this.#folder.path);
+  }
+
+  #restore(): Progress | undefined {
+    try {
+      return readState(this.#statePath, this.#arrays);
+    } catch (error) {
+      const damaged = error instanceof DoubleSparseError && error.code === 'file-malformed';
+      if (!damaged || !this.#options.force) throw error;
+      this.#report({ kind: 'discarded', problem: error.message });
+      return undefined;
+    }
   }
 
   async #step(step: number, examples: readonly Example[], learningRate: number): Promise<StepResult> {
@@ -160,7 +154,8 @@ export class TrainingRun<Example, S extends Sums> {
       throw this.#diverged(step, `the loss is ${loss}, the norm of its gradient ${gradientNorm}`);
     // Behind the step before; only now it is known that its values give a finite loss.
     const { step: done } = this.#progress;
-    if (done > this.#saved && done % this.#options.saveEvery === 0) this.#save();
+    const due = done % this.#options.saveEvery === 0 || performance.now() - this.#savedAt >= saveAfter;
+    if (done > this.#saved && due) this.#save();
     await pool.update({ step, learningRate, gradientScale: Math.min(1, this.#options.clip / gradientNorm) });
     return { loss, means, gradientNorm };
   }
@@ -177,7 +172,8 @@ export class TrainingRun<Example, S extends Sums> {
     if (best) this.#arrays.best.set(this.#arrays.values);
     if (best) this.#progress = { step, bestLoss: loss, bestStep: step, looksSince: 0 };
     else this.#progress = { ...this.#progress, looksSince: looksSince + 1 };
-    this.#onEvent({ kind: 'validation', step, loss, means, best });
+    this.#looked = step;
+    this.#report({ kind: 'validation', step, loss, means, best });
   }
 
   #predictions(examples: readonly Example[]): number {
@@ -188,12 +184,20 @@ export class TrainingRun<Example, S extends Sums> {
     this.#checkSupports();
     writeState(this.#statePath, this.#progress, this.#arrays);
     this.#saved = this.#progress.step;
+    this.#savedAt = performance.now();
+    this.#report({ kind: 'checkpoint', step: this.#saved });
   }
 
-  #saveLast(): void {
+  /** Saves values that no step follows to judge them. @param examples to take their loss on. */
+  async #saveLast(examples: readonly Example[]): Promise<void> {
     const { step } = this.#progress;
     const index = firstNonFinite(this.#arrays.values);
     if (index >= 0) throw this.#diverged(step, `a value became ${this.#arrays.values[index]}`);
+    if (this.#looked !== step && examples.length > 0) {
+      const { pool, lossOf } = this.#task;
+      const loss = lossOf(meanOf(await pool.losses(examples), this.#predictions(examples)));
+      if (!Number.isFinite(loss)) throw this.#diverged(step, `the loss behind it is ${loss}`);
+    }
     this.#save();
   }
 
@@ -202,6 +206,25 @@ export class TrainingRun<Example, S extends Sums> {
     if (hashSupports(this.#task.parameters) === this.#supports) return;
     throw new DoubleSparseError('verification-failed', 'the supports of the trained matrices changed in memory', {
       hint: 'nothing was written; start the command again to go on from the last checkpoint',
+    });
+  }
+
+  /** Tells the caller, and whoever finds the folder of a dead run. */
+  #report(event: FinetuneEvent): void {
+    this.#onEvent(event);
+    const { kind, ...facts } = event;
+    if (event.kind === 'step' && event.step % Math.ceil(event.steps / loggedSteps) !== 0) return;
+    this.#folder.log({ event: kind, ...facts, ...(kind === 'step' && { memory: process.memoryUsage.rss() }) });
+  }
+
+  #interruption(): DoubleSparseError {
+    const { step } = this.#progress;
+    const { steps } = this.#options;
+    const where =
+      step === 0 ? 'before the first step' : `behind step ${step} of ${steps}, which is saved in ${this.#folder.path}`;
+    return new DoubleSparseError('interrupted', `interrupted ${where}`, {
+      data: { step, steps, path: this.#folder.path },
+      hint: 'the same call goes on from there',
     });
   }
 

@@ -1,6 +1,9 @@
 import type { Comparison, TunedRow } from '../comparison/comparison.js';
 import { formatBytes, formatSeconds, renderTable } from './table.js';
 
+const secondsCell = ({ seconds, resumed }: { readonly seconds: number; readonly resumed: boolean }): string =>
+  `${formatSeconds(seconds)}${resumed ? ' *' : ''}`;
+
 /** The table of a comparison, dense first; then, for a smaller model, the paper's question and its answer. */
 export function comparisonTable({ dense, against, rows }: Comparison): string {
   const cell = (value: number): string => value.toFixed(value < 1000 ? 2 : 0);
@@ -8,7 +11,7 @@ export function comparisonTable({ dense, against, rows }: Comparison): string {
   const anyTuned = dense.tuned !== undefined;
   const tunedCells = (tuned: TunedRow | undefined): string[] => {
     if (!anyTuned) return [];
-    return tuned ? [cell(tuned.perplexity), formatSeconds(tuned.seconds)] : ['', ''];
+    return tuned ? [cell(tuned.perplexity), secondsCell(tuned)] : ['', ''];
   };
   const table = renderTable(
     [
@@ -45,7 +48,7 @@ export function comparisonTable({ dense, against, rows }: Comparison): string {
         ...tunedCells(row.tuned),
         formatBytes(row.linearBytes),
         `${((100 * row.linearBytes) / dense.linearBytes).toFixed(1)} %`,
-        `${formatSeconds(row.seconds)}${row.resumed ? ' *' : ''}`,
+        secondsCell(row),
         formatSeconds(row.factorizationSeconds),
       ]),
       ...(against
@@ -66,7 +69,8 @@ export function comparisonTable({ dense, against, rows }: Comparison): string {
         : []),
     ],
   );
-  const notes = rows.some(({ resumed }) => resumed) ? ['', '* interrupted: the seconds since it went on'] : [];
+  const resumedAny = [dense.tuned, ...rows, ...rows.map(({ tuned }) => tuned)].some((each) => each?.resumed);
+  const notes = resumedAny ? ['', '* interrupted: the seconds since it went on'] : [];
   if (!against) return [table, ...notes].join('\n');
   const verdicts = rows.map((row) => {
     const weights = row.nonzeros / against.linearWeights;

@@ -34,10 +34,13 @@ export function productLine({
 
 /** One line for a matched block: how far its parts are from the dense model's on held-out windows, before and after. */
 export function matchedLine({ block, gains }: Extract<CompressionEvent, { kind: 'matched' }>): string {
-  const parts = Object.entries(gains).map(
-    ([part, { before, after, bestStep, steps }]) =>
-      `${part} ${formatError(before)} -> ${formatError(after)} (step ${bestStep} of ${steps})`,
-  );
+  const parts = Object.entries(gains).map(([part, { before, after, bestStep, steps, nonFiniteStep }]) => {
+    const ended =
+      nonFiniteStep === undefined
+        ? ''
+        : `, ended: step ${nonFiniteStep} was not finite, the best values before it stay`;
+    return `${part} ${formatError(before)} -> ${formatError(after)} (step ${bestStep} of ${steps}${ended})`;
+  });
   return `block ${block} matched: ${parts.join(', ')}`;
 }
 

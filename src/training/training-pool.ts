@@ -27,6 +27,10 @@ export interface TrainingPoolOptions {
 export const laneCount = ({ threads, examples }: Pick<TrainingPoolOptions, 'threads' | 'examples'>): number =>
   Math.max(1, Math.min(threads, examples));
 
+/** BLAS threads of each lane, which sums depend on, too. */
+export const blasThreadsOf = (size: Pick<TrainingPoolOptions, 'threads' | 'examples'>): number =>
+  Math.max(1, Math.floor(size.threads / laneCount(size)));
+
 /**
  * Threads that train together in shared memory, one for each lane. Example i of a batch belongs to lane i modulo lanes,
  * each lane has gradients of its own, and these are added in the order of the lanes: results depend on the number of
@@ -39,7 +43,7 @@ export class TrainingPool<Share extends TrainingShare, Example, S extends Sums> 
 
   constructor({ program, choice, threads, examples }: TrainingPoolOptions) {
     this.lanes = laneCount({ threads, examples });
-    this.blasThreads = Math.max(1, Math.floor(threads / this.lanes));
+    this.blasThreads = blasThreadsOf({ threads, examples });
     const workerData: LaneData = { choice, blasThreads: this.blasThreads };
     this.#threads = Array.from(
       { length: this.lanes },

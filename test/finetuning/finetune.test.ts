@@ -31,8 +31,13 @@ beforeAll(() => {
   writeFileSync(other, readFileSync(join(root, 'models/sotu-test.txt'), 'utf8').slice(0, 20_000));
 });
 
-async function run(model: string, out: string, options: Partial<FinetuneOptions> = {}, validate = false) {
-  const events: FinetuneEvent[] = [];
+async function run(
+  model: string,
+  out: string,
+  options: Partial<FinetuneOptions> = {},
+  validate = false,
+  events: FinetuneEvent[] = [],
+) {
   const opened = openModel(model);
   const settings = finetuneOptionsSchema.parse({ ...small, ...options });
   const { seqLen, validationWindows: windows } = settings;
@@ -113,7 +118,7 @@ describe('a compressed model', () => {
 });
 
 describe('a dense model', () => {
-  it('keeps the zeros of its matrices on request', async () => {
+  it('keeps the zeros of its pruned matrices, unless told otherwise', async () => {
     const masked = writeMasked(join(folder, 'masked'));
     const zerosOf = (path: string): number[] => {
       const { checkpoint } = openModel(path);
@@ -121,8 +126,12 @@ describe('a dense model', () => {
       checkpoint.close();
       return [...data.keys()].filter((i) => data[i] === 0);
     };
-    await run(masked, join(folder, 'masked-kept'), { keepZeros: true });
-    await run(masked, join(folder, 'masked-free'));
+    const { events } = await run(masked, join(folder, 'masked-kept'));
+    const zeros = events.find(({ kind }) => kind === 'zeros') as Extract<FinetuneEvent, { kind: 'zeros' }>;
+    expect(zeros).toMatchObject({ kept: true, matrices: 42 });
+    expect(zeros.zeros / zeros.entries).toBeCloseTo(0.5, 2);
+    const free = await run(masked, join(folder, 'masked-free'), { keepZeros: false });
+    expect(free.events).toContainEqual({ ...zeros, kept: false });
     expect(zerosOf(join(folder, 'masked-kept'))).toEqual(zerosOf(masked));
     expect(zerosOf(join(folder, 'masked-free')).length).toBeLessThan(100);
   }, 60_000);
@@ -162,7 +171,7 @@ describe('a run', () => {
     const losses = events.flatMap((event) => (event.kind === 'validation' ? [event.loss] : []));
     expect(result.steps).toBe(result.writtenStep + 2);
     expect(result.validationLoss).toBe(Math.min(...losses));
-    expect(events.at(-1)?.kind).toBe('stopped');
+    expect(events.slice(-3).map(({ kind }) => kind)).toEqual(['stopped', 'trained', 'written']);
   });
 
   it('whose loss is no number names the step and keeps the checkpoint before it', async () => {
@@ -174,6 +183,38 @@ describe('a run', () => {
     });
     expect(existsSync(join(out, 'config.json'))).toBe(false);
     expect(existsSync(`${out}.run`)).toBe(true);
+  });
+
+  it('with a damaged checkpoint says how to start over, and does when told so', async () => {
+    const out = join(folder, 'damaged');
+    const settings = { learningRate: 1e37, warmup: 1, saveEvery: 1, steps: 4 };
+    await expect(run(compressed, out, settings)).rejects.toThrow(/^step [23]:/);
+    writeFileSync(join(`${out}.run`, 'state.safetensors'), 'torn');
+    await expect(run(compressed, out, settings)).rejects.toMatchObject({
+      code: 'file-malformed',
+      hint: expect.stringContaining('add --force to start over'),
+    });
+    const events: FinetuneEvent[] = [];
+    await expect(run(compressed, out, { ...settings, force: true }, false, events)).rejects.toThrow(/^step [23]:/);
+    expect(events.map(({ kind }) => kind)).toContain('discarded');
+    expect(events).toContainEqual(expect.objectContaining({ kind: 'start', resumedAt: 0 }));
+  });
+
+  it('refuses to train what the model does not have', async () => {
+    const out = join(folder, 'biases');
+    await expect(run(compressed, out, { train: ['biases'] })).rejects.toMatchObject({
+      code: 'option-out-of-range',
+      message: `${compressed} has no biases to train`,
+    });
+    expect(existsSync(`${out}.run`)).toBe(false);
+  });
+
+  it.each([
+    [['--teacher-weight', '0.5'], '--teacher is not given, so nothing needs --teacher-weight'],
+    [['--patience', '2', '--evaluate-every', '5'], 'nothing needs --evaluate-every, --patience'],
+  ])('refuses %s where it means nothing', (flags, message) => {
+    const { status, stderr } = dsf('finetune', compressed, '--data', text, '--out', join(folder, 'idle'), ...flags);
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining(message) });
   });
 
   it('refuses to write over a model, and to go on with other options', async () => {
@@ -205,6 +246,39 @@ describe('a run', () => {
     expect(existsSync(`${broken}.run`)).toBe(false);
   }, 180_000);
 });
+
+describe('Ctrl-C', () => {
+  const command = (out: string): string[] => [
+    ...['finetune', compressed, '--data', text, '--out', out, '--engine', engine],
+    ...['--steps', '400', '--batch', '2', '--seq-len', '32', '--learning-rate', '1e-6'],
+  ];
+  it('saves the step at hand and tells how to go on', async () => {
+    const out = join(folder, 'a run');
+    const { code, said } = await interrupt(command(out));
+    expect(code).toBe(130);
+    const [, step] = /interrupted behind step (\d+) of 400, which is saved in/.exec(said) ?? [];
+    expect(said).toContain(`--out '${out}'`);
+    const going = await interrupt(command(out));
+    expect(going.said).toContain(`going on behind step ${step}`);
+    expect(going.code).toBe(130);
+  }, 60_000);
+});
+
+/** Starts a run, presses Ctrl-C when it has made two steps, and waits for its end. */
+function interrupt(command: string[]): Promise<{ code: number | null; said: string }> {
+  return new Promise((resolve) => {
+    const child = startDsf(...command);
+    let said = '';
+    let pressed = false;
+    child.stderr?.on('data', (data: Buffer) => {
+      said += data.toString();
+      if (pressed || said.split('\n').filter((line) => /^\[ *\d+\/\d+\]/.test(line)).length < 2) return;
+      pressed = true;
+      child.kill('SIGINT');
+    });
+    child.on('close', (code) => resolve({ code, said }));
+  });
+}
 
 /** Starts a run and kills it when it has made `steps` more steps, or after its end. */
 function killAfter(steps: number, command: string[]): Promise<'killed' | 'ended'> {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { collectParameters } from '../../src/finetuning/collect-parameters.js';
 import { trainedKinds } from '../../src/finetuning/finetune-options.js';
-import { runSequences, type TeacherModel } from '../../src/finetuning/language-model.js';
+import { keptBytes, runSequences, type TeacherModel } from '../../src/finetuning/language-model.js';
 import { openCheckpoint } from '../../src/formats/open-checkpoint.js';
 import { SafetensorsFile } from '../../src/formats/safetensors/reader.js';
 import { Compute } from '../../src/linalg/compute.js';
@@ -61,7 +61,7 @@ describe.each(families)('gradients of %s', (name) => {
   const { model, sequences, seqLen, trainee, scale } = setUp(name);
   const golden = new SafetensorsFile(join(import.meta.dirname, 'golden', `${name}.safetensors`));
 
-  const gradientsOf = (teacher: TeacherModel | undefined, limit?: number) => {
+  const gradientsOf = (teacher: TeacherModel | undefined, limit = keptBytes) => {
     const gradients = new Float32Array(trainee.values.length);
     const context = contextOf((parameter, gradient) =>
       pullBack(compute, trainee.values, gradients, parameter, gradient),
@@ -101,7 +101,7 @@ describe.each(families)('gradients of %s', (name) => {
   it('are not needed for losses', () => {
     const context = contextOf(() => expect.unreachable());
     const settings = { scale: 0, teacherWeight: 0 };
-    const sums = runSequences(context, trainee.model, sequences, settings, false);
+    const sums = runSequences(context, trainee.model, sequences, settings, false, keptBytes);
     expect(sums.crossEntropy).toBe(gradientsOf(undefined).sums.crossEntropy);
   });
 });

@@ -25,7 +25,7 @@ describe('comparisonTable', () => {
   });
 
   it('puts perplexities after fine-tuning behind those before', () => {
-    const tuned = (perplexity: number) => ({ perplexity, standardError: 0.5, seconds: 60 });
+    const tuned = (perplexity: number, resumed = false) => ({ perplexity, standardError: 0.5, seconds: 60, resumed });
     const lines = comparisonTable({
       dense: { ...dense, tuned: tuned(9) },
       rows: [{ ...row, tuned: tuned(9.5) }],
@@ -39,6 +39,10 @@ describe('comparisonTable', () => {
     const table = comparisonTable({ dense, rows: [{ ...row, resumed: true }] });
     expect(table).toMatch(/4\.00 s \* +3\.00 s/);
     expect(table).toMatch(/\n\* interrupted: the seconds since it went on$/);
+    const tuned = { perplexity: 9, standardError: 0.5, seconds: 60, resumed: true };
+    expect(comparisonTable({ dense: { ...dense, tuned }, rows: [{ ...row, tuned }] })).toMatch(
+      /9\.00 +60\.\d s \*[\s\S]*\n\* interrupted/,
+    );
   });
 
   it('says which rows are better than a smaller dense model', () => {

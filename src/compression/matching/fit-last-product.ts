@@ -13,14 +13,17 @@ const [rounds, worthwhile] = [3, 0.005];
  * Fits the last product of a part to the training windows by conjugate gradients on its supports, as long as the held-out
  * windows get better.
  * @param share that the pool has; its values are in the dense weights, before and afterwards.
+ * @param before the held-out error of its values.
+ * @returns that of the values at the end; `before` where nothing was better, or finite.
  */
 export async function fitLastProduct(
   pool: MatchingPool,
   share: PartShare,
   product: Parameter,
   { training, heldOut }: PartExamples,
+  before: number,
   compute: Compute,
-): Promise<void> {
+): Promise<number> {
   const { values } = share.trained;
   const { rows, columns } = product.target;
   const lanes = Array.from({ length: pool.lanes }, (): OutputStatistics => {
@@ -32,18 +35,20 @@ export async function fitLastProduct(
   type Sums = [Matrix, ...Matrix[]];
   const gram = meanGram(lanes.map((each) => each.gram) as Sums, 1);
   const cross = meanCrossGram(lanes.map((each) => each.cross) as Sums, 1);
-  let error = await heldOutError(pool, heldOut);
+  let error = before;
   for (let round = 0; round < rounds; round++) {
-    const before = values.slice();
+    const earlier = values.slice();
     fitProduct(values, product, { gram, cross }, compute);
     await pool.expand();
     const now = await heldOutError(pool, heldOut);
     if (!(now < error)) {
-      values.set(before);
+      values.set(earlier);
       await pool.expand();
-      return;
+      return error;
     }
-    if (now > (1 - worthwhile) * error) return;
+    const enough = now > (1 - worthwhile) * error;
     error = now;
+    if (enough) break;
   }
+  return error;
 }

@@ -20,7 +20,7 @@ import {
   type PartExamples,
   type PartGain,
 } from './match-part.js';
-import type { BlockPart, PartExample } from './part-losses.js';
+import { type BlockPart, lastProducts, type PartExample } from './part-losses.js';
 import { productValues, type UnitFactors } from './product-values.js';
 
 /** A compressed block to be matched. */
@@ -51,7 +51,6 @@ export interface MatchedBlock {
   readonly gains: BlockGains;
 }
 
-const lastProducts = { attention: 'self_attn.o_proj', mlp: 'mlp.down_proj' } as const;
 const partOf = (name: LinearName): BlockPart => (name.startsWith('mlp.') ? 'mlp' : 'attention');
 
 /**
@@ -102,8 +101,8 @@ async function matchProducts(
   await pool.expand();
   const error = await heldOutError(pool, parts.heldOut);
   const last = parameters.get(lastProducts[part]);
-  if (last) await fitLastProduct(pool, share, last, parts, compute);
-  const gain = { before: error, ...(await matchPart(pool, trained, parts, settings)) };
+  const fitted = last ? await fitLastProduct(pool, share, last, parts, error, compute) : error;
+  const gain = { before: error, ...(await matchPart(pool, trained, parts, fitted, settings)) };
   const rounded = factorsWith(trained.values).map(
     ({ unit, factors }): UnitFactors => ({ unit, factors: toStoredPrecision(factors, unit.dtype) }),
   );

@@ -30,6 +30,8 @@ export interface PartGain {
   readonly steps: number;
   /** At the end, before its cosine; as a part of the root mean square of a factor's values. */
   readonly learningRate: number;
+  /** The step at which something was no finite number, which ended the matching; 0 for an error before the first. */
+  readonly nonFiniteStep?: number;
 }
 
 /** Learning rates, relative to the root mean square of a factor's values: of the first block, and the limits of the first of a block. */
@@ -51,40 +53,51 @@ export function firstRate(before: PartGain | undefined): number {
 
 /**
  * Trains the values of a part of a block until it has made all steps or nothing helps any more, and leaves the best
- * values. At each look at the held-out windows that are no better than at the best before, the values go back to those
- * and the learning rate shrinks; in between it falls like a cosine. Deterministic.
+ * values. At each look at the held-out windows that are no better than at the best before, the values go back to those,
+ * the optimiser forgets its moments, and the learning rate shrinks; in between it falls like a cosine. A loss, gradient or
+ * error that is no finite number ends it. Deterministic.
  * @param trained of the share that the pool has; its values are in the dense weights, before and afterwards.
+ * @param before the held-out error of its values.
  */
 export async function matchPart(
   pool: MatchingPool,
   trained: TrainedValues,
   { training, heldOut }: PartExamples,
+  before: number,
   { steps, batch, seed, firstRate: first }: MatchOptions,
 ): Promise<Omit<PartGain, 'before'>> {
   const order = new TrainingOrder(training.length, batch, seed);
   const every = Math.max(1, Math.ceil(steps / looks));
-  const best = { error: await heldOutError(pool, heldOut), step: 0, values: trained.values.slice() };
-  let [rate, step] = [first, 0];
-  while (step < steps && rate >= smallestRate) {
+  const best = { error: before, step: 0, values: trained.values.slice() };
+  let [rate, step, forgotten] = [first, 0, 0];
+  let finite = Number.isFinite(before);
+  while (finite && step < steps && rate >= smallestRate) {
     step++;
     const examples = order.batch(step).map((index) => training[index] as PartExample);
-    await pool.gradient(examples, 1 / positionsOf(examples));
+    const { sums, gradientNorm } = await pool.gradient(examples, 1 / positionsOf(examples));
+    finite = Number.isFinite(sums.error) && Number.isFinite(gradientNorm);
+    if (!finite) break;
     const schedule = { steps, learningRate: rate, warmup: Math.min(1, rising / steps), finalRate: 0.05 };
-    await pool.update({ step, learningRate: learningRateAt(step, schedule), gradientScale: 1 });
+    // The moments' corrections count from where these began.
+    await pool.update({ step: step - forgotten, learningRate: learningRateAt(step, schedule), gradientScale: 1 });
     if (step % every !== 0 && step !== steps) continue;
     const error = await heldOutError(pool, heldOut);
+    finite = Number.isFinite(error);
     if (error < best.error) {
       best.values.set(trained.values);
       Object.assign(best, { error, step });
     } else {
       trained.values.set(best.values);
       await pool.expand();
+      for (const moments of [trained.first, trained.second]) moments.fill(0);
+      forgotten = step;
       rate *= shrink;
     }
   }
   trained.values.set(best.values);
   await pool.expand();
-  return { after: best.error, bestStep: best.step, steps: step, learningRate: rate };
+  const end = { after: best.error, bestStep: best.step, steps: step, learningRate: rate };
+  return finite ? end : { ...end, nonFiniteStep: step };
 }
 
 /** The mean of {@link matchingLoss} over positions. */

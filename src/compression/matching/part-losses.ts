@@ -10,6 +10,9 @@ import type { TrainingShare } from '../../training/training-lane.js';
 /** The two parts of a block: each adds to the residual stream. */
 export type BlockPart = 'attention' | 'mlp';
 
+/** The product of a part that is added to the residual stream. */
+export const lastProducts = { attention: 'self_attn.o_proj', mlp: 'mlp.down_proj' } as const;
+
 /** A part of a block as it is trained, in shared memory. */
 export interface PartShare extends TrainingShare {
   readonly part: BlockPart;
@@ -56,7 +59,9 @@ export function partLosses(
       const tape = new Tape(compute);
       const hidden = { value: compute.arena.adopt(input), constant: true };
       const own = statistics?.[lane];
-      const onOutput = own && target && ((inputs: Matrix) => addStatistics(compute, own, inputs, input, target));
+      const bias = weights.linear[lastProducts[part]].bias?.value;
+      const onOutput =
+        own && target && ((inputs: Matrix) => addStatistics(compute, own, { inputs, hidden: input, target, bias }));
       const x = run[part](context, tape, shape, weights, hidden, onOutput);
       output?.data.set(x.value.data);
       if (!target) return;
@@ -67,12 +72,18 @@ export function partLosses(
   return { error };
 }
 
+/** What a part's last product gets, and what it is to give: target - hidden - bias. */
+interface LastProductExample {
+  readonly inputs: Matrix;
+  readonly hidden: Matrix;
+  readonly target: Matrix;
+  readonly bias: Matrix | undefined;
+}
+
 function addStatistics(
   compute: Compute,
   { gram, cross }: OutputStatistics,
-  inputs: Matrix,
-  hidden: Matrix,
-  target: Matrix,
+  { inputs, hidden, target, bias }: LastProductExample,
 ): void {
   const { kernels } = compute;
   compute.scope(() => {
@@ -86,6 +97,10 @@ function addStatistics(
     kernels.scaleRows(x.data, inputs.data, weights);
     const wanted = compute.matrix(target.rows, target.columns);
     kernels.linearCombination(wanted.data, 1, target.data, -1, hidden.data);
+    for (let row = 0; bias && row < wanted.rows; row++) {
+      const { data } = rowsOf(wanted, row, 1);
+      kernels.linearCombination(data, 1, data, -1, bias.data);
+    }
     kernels.scaleRows(wanted.data, wanted.data, weights);
     addGram(compute, x, gram, false);
     addCrossGram(compute, wanted, x, cross, false);

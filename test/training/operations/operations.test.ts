@@ -1,16 +1,26 @@
 import { describe, expect, it } from 'vitest';
 import { rotaryTable } from '../../../src/models/llama/rope.js';
 import { attention } from '../../../src/training/operations/attention.js';
+import { classificationLoss } from '../../../src/training/operations/classification-loss.js';
 import { embedding } from '../../../src/training/operations/embedding.js';
+import { languageLoss } from '../../../src/training/operations/language-loss.js';
 import { linear } from '../../../src/training/operations/linear.js';
 import { matchingLoss } from '../../../src/training/operations/matching-loss.js';
 import { rmsNorm } from '../../../src/training/operations/rms-norm.js';
 import { rotary } from '../../../src/training/operations/rotary.js';
 import { siluGate } from '../../../src/training/operations/silu-gate.js';
+import type { Tape, Variable } from '../../../src/training/tape.js';
 import { randomMatrix } from '../../helpers.js';
 import { checkDerivatives } from './finite-differences.js';
 
-// Cross-entropy and divergence have no result to differentiate: ../model-gradients.test.ts compares them with PyTorch.
+/** A loss, which adds its gradients at once, as an operation that has a result. */
+function lossOperation(tape: Tape, loss: (tape: Tape | undefined, scale: number) => number): Variable {
+  const result = tape.variable(1, 1);
+  result.value.data[0] = loss(undefined, 1);
+  tape.record(() => loss(tape, tape.gradientOf(result).data[0] as number));
+  return result;
+}
+
 describe('derivatives agree with finite differences', () => {
   it('linear', () => {
     checkDerivatives({
@@ -55,12 +65,43 @@ describe('derivatives agree with finite differences', () => {
     target.data.fill(0, 6, 12);
     checkDerivatives({
       inputs: [randomMatrix(4, 6, 1)],
-      operation: (context, tape, [x]) => {
-        const result = tape.variable(1, 1);
-        result.value.data[0] = matchingLoss(context, undefined, x!, target, 1);
-        tape.record(() => matchingLoss(context, tape, x!, target, tape.gradientOf(result).data[0] as number));
-        return result;
-      },
+      operation: (context, tape, [x]) =>
+        lossOperation(tape, (own, scale) => matchingLoss(context, own, x!, target, scale)),
+    });
+  });
+
+  it.each([
+    ['cross-entropy alone', 0],
+    ['with a teacher', 0.4],
+  ])('languageLoss, %s', (_, weight) => {
+    const teacher = { normed: randomMatrix(5, 6, 3), projection: randomMatrix(7, 6, 4), weight };
+    const targets = Int32Array.from([3, -1, 0, 6, 3]);
+    checkDerivatives({
+      inputs: [randomMatrix(5, 6, 1)],
+      weights: [randomMatrix(7, 6, 2)],
+      operation: (context, tape, [x], [head]) =>
+        lossOperation(tape, (own, scale) => {
+          const options = { targets, scale, ...(weight > 0 && { teacher }) };
+          const { crossEntropy, divergence } = languageLoss(context, own, head!, x!, options);
+          return (1 - weight) * crossEntropy + weight * divergence;
+        }),
+    });
+  });
+
+  it.each([
+    ['cross-entropy alone', 0],
+    ['with a teacher', 0.4],
+  ])('classificationLoss, %s', (_, weight) => {
+    const teacher = { logits: randomMatrix(4, 5, 2), weight };
+    const labels = Int32Array.from([1, -1, 4, 0]);
+    checkDerivatives({
+      inputs: [randomMatrix(4, 5, 1)],
+      operation: (context, tape, [x]) =>
+        lossOperation(tape, (own, scale) => {
+          const options = { labels, scale, ...(weight > 0 && { teacher }) };
+          const { crossEntropy, divergence } = classificationLoss(context, own, x!, options);
+          return (1 - weight) * crossEntropy + weight * divergence;
+        }),
     });
   });
 
