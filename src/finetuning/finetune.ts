@@ -10,12 +10,13 @@ import { checkIds } from '../models/llama/embedding.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { rotaryTable } from '../models/llama/rope.js';
 import { collectParameters } from './collect-parameters.js';
+import type { FinetuneEvent, FinetuneResult } from './finetune-events.js';
 import { finetuneFingerprint, recordedOptions } from './finetune-fingerprint.js';
 import { type FinetuneOptions, trainedKinds } from './finetune-options.js';
 import type { FinetuneTexts } from './finetune-texts.js';
 import type { TeacherModel } from './language-model.js';
 import { languageTask } from './language-task.js';
-import { type FinetuneEvent, type FinetuneResult, TrainingRun } from './training-run.js';
+import { TrainingRun } from './training-run.js';
 import { storedTensors, writeFinetuned } from './write-finetuned.js';
 
 /**
