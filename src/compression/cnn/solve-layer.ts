@@ -5,11 +5,12 @@ import { quadraticForm } from '../../factorization/layer-error.js';
 import type { MethodName } from '../../factorization/registry.js';
 import { balanceScales } from '../../formats/container/balance-scales.js';
 import type { Compute } from '../../linalg/compute.js';
-import { type Matrix, stackRows, zeros } from '../../linalg/matrix.js';
+import { type Matrix, zeros } from '../../linalg/matrix.js';
 import type { MatrixPool } from '../matrix-pool.js';
 import type { LayerStatistics } from './gather.js';
 import type { CnnMethodName } from './options.js';
 import { groupRows, type PlannedLayer } from './planned-layer.js';
+import { stackGroups } from './stack-groups.js';
 
 /** Exact pruning of wider layers would take minutes and more; `auto` then takes ADMM pruning alone for one sparse matrix. */
 const widestForObc = 1200;
@@ -88,12 +89,9 @@ async function solveLayer(
   const energies = problems.map(({ weight, gram }) => Math.max(0, quadraticForm(weight, gram, compute)));
   return budgets.map((_, i): LayerSolution => {
     const parts = results.map((each) => each[i]!);
-    const factorCount = parts[0]!.factors.length;
     return {
       method,
-      factors: Array.from({ length: factorCount }, (_each, factor) =>
-        stackRows(parts.map(({ factors }) => factors[factor] as Matrix)),
-      ),
+      factors: stackGroups(parts.map(({ factors }) => factors)),
       nonzeros: parts.reduce((sum, { metrics }) => sum + metrics.nonzeros, 0),
       error: parts.reduce((sum, { metrics }, group) => sum + metrics.relativeError * (energies[group] as number), 0),
       energy: energies.reduce((sum, energy) => sum + energy, 0),
@@ -164,5 +162,5 @@ export function balanced(factors: readonly Matrix[], groups: number): readonly M
   const parts = Array.from({ length: groups }, (_, group) =>
     balanceScales(groupRows(a, groups, group), groupRows(b, groups, group)),
   );
-  return [stackRows(parts.map((part) => part.a)), stackRows(parts.map((part) => part.b))];
+  return stackGroups(parts.map((part) => [part.a, part.b]));
 }

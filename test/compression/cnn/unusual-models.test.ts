@@ -88,3 +88,17 @@ describe('a bias that is computed', () => {
     expect(computed.parity.y!.maximumRelative).toBeLessThan(3 * constant.parity.y!.maximumRelative + 0.02);
   });
 });
+
+describe('groups with budgets of different sizes', () => {
+  const model = {
+    initializers: [weight('w1', [2, 1, 1, 1]), weight('w2', [16, 1, 3, 3], 0.3)],
+    nodes: [node('Conv', ['x', 'w1'], 'h'), conv(['h', 'w2'], 'y', 2)],
+    outputs: ['y'],
+  };
+
+  // 67 of 144 weights: one group gets 33, one 34, of which a rank takes 17.
+  test.each(['low-rank', 'block-diagonal', 'sparse-dictionary', 'double-sparse'] as const)('%s', async (method) => {
+    const { layers } = await compress(model, { method, sparsity: 1 - 67 / 144 });
+    expect(layers.find(({ name }) => name === 'y')!.nonzeros).toBeLessThanOrEqual(67);
+  });
+});
