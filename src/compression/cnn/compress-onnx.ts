@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { ImageModel } from '../../calibration/image-model.js';
 import type { SkippedImage } from '../../calibration/images/image-batches.js';
 import { DoubleSparseError } from '../../errors.js';
-import { OutputParity, type Parity } from '../../evaluation/parity.js';
+import type { Parity } from '../../evaluation/parity.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
 import { parseOnnx } from '../../formats/onnx/reader.js';
 import { serializeOnnx, writeOnnx } from '../../formats/onnx/writer.js';
@@ -17,14 +17,9 @@ import { type ModelCosts, modelCosts } from './model-costs.js';
 import type { CnnCompressOptions } from './options.js';
 import type { PlannedLayer } from './planned-layer.js';
 import { type CompressedLayer, rewritingOf } from './replacement.js';
-import { productOf } from './solve-layer.js';
+import { verifyModel } from './verify-model.js';
 
-/** Calibration images on which outputs are compared. */
-const comparedImages = 64;
-/** Most that outputs of the written model may differ from those of the products they were made from, as a part of the largest. */
-const verificationTolerance = 1e-3;
-/** The same for models that compute in half precision. */
-const halfTolerance = 3e-2;
+export { verifyModel };
 
 export interface OnnxCompressionResult {
   readonly layers: readonly CnnLayerResult[];
@@ -169,57 +164,6 @@ export async function compressOnnx(
   } finally {
     await compressor.close();
   }
-}
-
-/**
- * Loads the new model with onnxruntime and compares its outputs with those of the products that it was made from.
- * @returns its parity with the source, by output.
- * @throws DoubleSparseError `verification-failed`
- */
-export async function verifyModel(
-  { model, images, gathering, compute }: CnnResources,
-  { model: written, compressed }: CompressedModel,
-  path: string,
-): Promise<Record<string, Parity>> {
-  const products = compressed.map(({ planned, factors, offsets }) => {
-    return { planned, factors: [productOf({ factors }, planned.layer.groups, compute)], offsets };
-  });
-  const expectedModel = rewriteModel(model, rewritingOf(model, products), { format: 'plain' }).model;
-  const opened: ImageModel[] = [];
-  try {
-    for (const each of [model, expectedModel, written]) opened.push(await ImageModel.open(each, gathering));
-    const [source, expected, actual] = opened;
-    const toSource = new Map<string, OutputParity>();
-    const toExpected = new Map<string, OutputParity>();
-    for await (const batch of images.batches(comparedImages)) {
-      const [dense, wanted, made] = [await source.run(batch), await expected.run(batch), await actual.run(batch)];
-      for (const [name, output] of Object.entries(made)) {
-        for (const [parities, other] of [
-          [toSource, dense[name]],
-          [toExpected, wanted[name]],
-        ] as const) {
-          const parity = parities.get(name) ?? new OutputParity();
-          parities.set(name, parity);
-          parity.add(other, output);
-        }
-      }
-    }
-    const halves = compressed.some(({ planned }) => planned.layer.weight.type !== 'F32');
-    for (const [name, parity] of toExpected)
-      check(name, parity.finish(), halves ? halfTolerance : verificationTolerance, path);
-    return Object.fromEntries([...toSource].map(([name, parity]) => [name, parity.finish()]));
-  } finally {
-    for (const each of opened) await each.close();
-  }
-}
-
-function check(name: string, { maximumRelative }: Parity, tolerance: number, path: string): void {
-  if (maximumRelative <= tolerance) return;
-  throw new DoubleSparseError(
-    'verification-failed',
-    `${path} was not written: its output ${name} would differ by ${maximumRelative.toPrecision(3)} from what its factors make, ${tolerance} is allowed`,
-    { data: { path, output: name, difference: maximumRelative, limit: tolerance }, hint: 'try --format plain' },
-  );
 }
 
 /** What lies on the disk is what was verified. @throws DoubleSparseError `verification-failed` */

@@ -102,3 +102,30 @@ describe('groups with budgets of different sizes', () => {
     expect(layers.find(({ name }) => name === 'y')!.nonzeros).toBeLessThanOrEqual(67);
   });
 });
+
+describe('weights stored in half precision and cast to fp32', () => {
+  const types = ['F16', 'BF16'] as const;
+  const model = (type: FloatType, layers: number) => {
+    const names = Array.from({ length: layers }, (_, i) => `w${i}`);
+    return {
+      initializers: names.map((name, i) => weight(name, [8, i === 0 ? 1 : 8, 3, 3], i === 0 ? 0.5 : 0.2, type)),
+      nodes: [
+        ...names.map((name) => node('Cast', [name], `${name}.f`, { to: 1 })),
+        ...names.flatMap((name, i) => [
+          conv([i === 0 ? 'x' : `r${i - 1}`, `${name}.f`], `h${i}`),
+          node('Relu', [`h${i}`], `r${i}`),
+        ]),
+      ],
+      outputs: [`r${layers - 1}`],
+    };
+  };
+
+  test.each(types.flatMap((type) => [[type, 2] as const, [type, 8] as const]))(
+    '%s, %i layers: rounding is allowed for',
+    async (type, layers) => {
+      const options = { method: 'double-sparse', effort: 'fast', sparsity: 0.5, sequential: 'dense' } as const;
+      const result = await compress(model(type, layers), options);
+      expect(result.weights.every((each) => each.type === type)).toBe(true);
+    },
+  );
+});

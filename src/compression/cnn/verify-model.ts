@@ -1,0 +1,91 @@
+import { ImageModel } from '../../calibration/image-model.js';
+import { DoubleSparseError } from '../../errors.js';
+import { OutputParity, type Parity } from '../../evaluation/parity.js';
+import { type LayerStoredWeight, rewriteModel } from '../../models/cnn/rewrite.js';
+import type { CnnResources } from './cnn-resources.js';
+import type { CompressedModel } from './compress-onnx.js';
+import { rewritingOf } from './replacement.js';
+import { productOf } from './solve-layer.js';
+
+/** Calibration images on which outputs are compared. */
+const comparedImages = 64;
+/** Most that outputs of the written model may differ from those of the products they were made from, as a part of the largest. */
+const tolerance = 1e-3;
+/** What is added to it for models that compute in half precision. */
+const halfTolerance = 3e-2;
+/**
+ * What is added for each unit of the relative rounding of all new weights, of the factors and of the products they are
+ * compared with: the largest of many differences is some multiple of their mean, and layers behind may raise it.
+ */
+const roundingTolerance = 5;
+
+/**
+ * Loads the new model with onnxruntime and compares its outputs with those of the products that it was made from.
+ * @returns its parity with the source, by output.
+ * @throws DoubleSparseError `verification-failed`
+ */
+export async function verifyModel(
+  { model, images, gathering, compute }: CnnResources,
+  { model: written, weights, compressed }: CompressedModel,
+  path: string,
+): Promise<Record<string, Parity>> {
+  const products = compressed.map(({ planned, factors, offsets }) => {
+    return { planned, factors: [productOf({ factors }, planned.layer.groups, compute)], offsets };
+  });
+  const expectedModel = rewriteModel(model, rewritingOf(model, products), { format: 'plain' });
+  const opened: ImageModel[] = [];
+  try {
+    for (const each of [model, expectedModel.model, written]) opened.push(await ImageModel.open(each, gathering));
+    const [source, expected, actual] = opened;
+    const toSource = new Map<string, OutputParity>();
+    const toExpected = new Map<string, OutputParity>();
+    for await (const batch of images.batches(comparedImages)) {
+      const [dense, wanted, made] = [await source.run(batch), await expected.run(batch), await actual.run(batch)];
+      for (const [name, output] of Object.entries(made)) {
+        for (const [parities, other] of [
+          [toSource, dense[name]],
+          [toExpected, wanted[name]],
+        ] as const) {
+          const parity = parities.get(name) ?? new OutputParity();
+          parities.set(name, parity);
+          parity.add(other, output);
+        }
+      }
+    }
+    const allowed = allowedDifference([...weights, ...expectedModel.weights]);
+    for (const [name, parity] of toExpected) check(name, parity.finish(), allowed, path);
+    return Object.fromEntries([...toSource].map(([name, parity]) => [name, parity.finish()]));
+  } finally {
+    for (const each of opened) await each.close();
+  }
+}
+
+interface AllowedDifference {
+  readonly limit: number;
+  /** Types narrower than fp32 in which new weights are stored. */
+  readonly narrow: readonly string[];
+}
+
+function allowedDifference(weights: readonly LayerStoredWeight[]): AllowedDifference {
+  const rounding = weights.reduce((sum, { roundingError }) => sum + roundingError, 0);
+  const half = weights.some(({ layer }) => layer.weight.type !== 'F32');
+  return {
+    limit: tolerance + roundingTolerance * rounding + (half ? halfTolerance : 0),
+    narrow: [...new Set(weights.map(({ type }) => type))].filter((type) => type !== 'F32'),
+  };
+}
+
+function check(name: string, { maximumRelative }: Parity, { limit, narrow }: AllowedDifference, path: string): void {
+  if (maximumRelative <= limit) return;
+  throw new DoubleSparseError(
+    'verification-failed',
+    `${path} was not written: its output ${name} would differ by ${maximumRelative.toPrecision(3)} from what its factors make, ${limit.toPrecision(3)} is allowed`,
+    {
+      data: { path, output: name, difference: maximumRelative, limit },
+      hint:
+        narrow.length > 0
+          ? `factors are rounded to ${narrow.join(', ')} as the weights were: compress the model before it is converted`
+          : 'try --method admm: one matrix a layer adds up as the source does',
+    },
+  );
+}
