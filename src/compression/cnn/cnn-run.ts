@@ -9,7 +9,15 @@ import { type LevelCurve, levelCurves } from './level-curves.js';
 import type { CnnCompressOptions, CnnMethodName } from './options.js';
 import type { PlannedLayer } from './planned-layer.js';
 import { type CompressedLayer, rewritingOf } from './replacement.js';
-import { balanced, type LayerSolution, layerProblems, offsetsOf, productOf, solveByMethod } from './solve-layer.js';
+import {
+  balanced,
+  type LayerSolution,
+  layerProblems,
+  methodFor,
+  offsetsOf,
+  productOf,
+  solveByMethod,
+} from './solve-layer.js';
 
 /** What became of a layer. */
 export interface CnnLayerResult {
@@ -22,11 +30,13 @@ export interface CnnLayerResult {
   readonly nonzeros: number;
   /** Relative layer error, with the inputs and wanted outputs that the layer was fitted to. */
   readonly relativeError: number;
+  /** Why it stays dense, or why it has another method than the one that was asked for. */
   readonly reason?: string;
 }
 
 export type CnnEvent =
-  | { kind: 'status'; text: string }
+  /** `lasting`: more than what is being done just now, to be seen afterwards too. */
+  | { kind: 'status'; text: string; lasting?: true }
   | { kind: 'layer'; done: number; total: number; layer: CnnLayerResult; seconds: number };
 
 /** Curves and weights of layers by method: what a comparison shares among sparsities. */
@@ -78,6 +88,8 @@ export async function compressLayers(
 ): Promise<{ compressed: CompressedLayer[]; results: CnnLayerResult[] }> {
   const { model, plan, images, gathering, compute } = resources;
   const { method, sparsity, sequential } = options;
+  for (const { planned, method: other, reason } of replacedMethods(plan.layers, method))
+    report({ kind: 'status', text: `${planned.layer.name}: ${other}, ${reason}`, lasting: true });
   const budgets = await budgetsOf(resources, database, unitCosts, options, report);
   const compressed: CompressedLayer[] = [];
   const results: CnnLayerResult[] = [];
@@ -104,19 +116,29 @@ export async function compressLayers(
       const offsets = offsetsOf(planned, statistics, productOf({ factors }, groups, compute));
       compressed.push({ planned, factors: balanced(factors, groups), offsets });
       const { error, energy, nonzeros } = result;
+      const reason = dense
+        ? `${worthMore}; refitted to what is compressed before it`
+        : methodFor(planned, method).reason;
       const relativeError = energy > 0 ? error / energy : 0;
       results.push({
         ...shape,
         method: result.method,
         nonzeros,
         relativeError,
-        ...(dense && { reason: `${worthMore}; refitted to what is compressed before it` }),
+        ...(reason !== undefined && { reason }),
       });
     }
     const seconds = (performance.now() - start) / 1000;
     report({ kind: 'layer', done: done + 1, total: plan.layers.length, layer: results.at(-1)!, seconds });
   }
   return { compressed, results };
+}
+
+/** Layers that get another method than the one asked for. */
+function replacedMethods(layers: readonly PlannedLayer[], method: CnnMethodName) {
+  return layers
+    .map((planned) => ({ planned, ...methodFor(planned, method) }))
+    .filter(({ reason }) => reason !== undefined);
 }
 
 const worthMore = 'its nonzeros are worth more than those of others';

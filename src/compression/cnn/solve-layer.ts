@@ -2,6 +2,7 @@ import type { InputStatistics } from '../../calibration/input-gram.js';
 import { fittedOffset, type LinearProblem, linearProblem } from '../../calibration/linear-target.js';
 import type { Effort } from '../../factorization/factorization.js';
 import { quadraticForm } from '../../factorization/layer-error.js';
+import { obcMaximumInputs } from '../../factorization/obc/obc.js';
 import type { MethodName } from '../../factorization/registry.js';
 import { balanceScales } from '../../formats/container/balance-scales.js';
 import type { Compute } from '../../linalg/compute.js';
@@ -43,6 +44,15 @@ export function layerProblems(
     const uses = statistics.map((groups) => groups[group] as InputStatistics);
     return linearProblem(groupRows(weight, layer.groups, group), uses, centered, compute);
   });
+}
+
+/** The method that a layer gets where another one was asked for that cannot do it, and why. */
+export function methodFor(
+  { layer }: Pick<PlannedLayer, 'layer'>,
+  method: CnnMethodName,
+): { readonly method: CnnMethodName; readonly reason?: string } {
+  if (method !== 'obc' || layer.columns <= obcMaximumInputs) return { method };
+  return { method: 'admm', reason: `obc takes ${obcMaximumInputs} inputs at most, it has ${layer.columns}` };
 }
 
 /** What computes: worker threads for methods, this thread for products. */
@@ -100,18 +110,19 @@ async function solveLayer(
 }
 
 /**
- * The same for any method of the command line. `auto` is the better of two factors and of one sparse matrix, for each
- * budget.
+ * The same for any method of the command line, see {@link methodFor}. `auto` is the better of two factors and of one
+ * sparse matrix, for each budget.
  */
 export async function solveByMethod(
   planned: PlannedLayer,
   problems: readonly LinearProblem[],
-  method: CnnMethodName,
+  asked: CnnMethodName,
   budgets: readonly number[],
   options: SolveOptions,
   solver: Solver,
 ): Promise<LayerSolution[]> {
   const solve = (each: MethodName) => solveLayer(planned, problems, each, budgets, options, solver);
+  const { method } = methodFor(planned, asked);
   if (method !== 'auto') return solve(method);
   const [factored, sparse] = await Promise.all([solve('double-sparse'), solve('admm')]);
   const open = factored.some(({ error }, i) => error > obcToAdmm * sparse[i].error);
