@@ -13,10 +13,11 @@ import type { KeptLayer } from '../../models/cnn/layer.js';
 import { type LayerStoredWeight, rewriteModel } from '../../models/cnn/rewrite.js';
 import { type CnnCalibration, CnnResources } from './cnn-resources.js';
 import { type CnnEvent, type CnnLayerResult, compressLayers, LevelDatabase } from './cnn-run.js';
+import type { CompressedModel } from './compressed-model.js';
 import { type ModelCosts, modelCosts } from './model-costs.js';
 import type { CnnCompressOptions } from './options.js';
 import type { PlannedLayer } from './planned-layer.js';
-import { type CompressedLayer, rewritingOf } from './replacement.js';
+import { rewritingOf } from './replacement.js';
 import { verifyModel } from './verify-model.js';
 
 export { verifyModel };
@@ -107,15 +108,6 @@ export class OnnxCompressor {
   close(): Promise<void> {
     return this.resources.close();
   }
-}
-
-export interface CompressedModel {
-  readonly model: OnnxModel;
-  readonly weights: readonly LayerStoredWeight[];
-  readonly compressed: readonly CompressedLayer[];
-  readonly layers: readonly CnnLayerResult[];
-  /** What an earlier run computed for this one too is counted. */
-  readonly seconds: number;
 }
 
 /**

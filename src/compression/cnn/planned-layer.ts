@@ -5,6 +5,8 @@ import { findLayers } from '../../models/cnn/find-layers.js';
 import { indexGraph } from '../../models/cnn/graph-index.js';
 import type { CnnLayer, KeptLayer } from '../../models/cnn/layer.js';
 import { type LayerOutput, layerOutput } from '../../models/cnn/layer-output.js';
+import { secondFactors } from '../../models/cnn/stored-layers.js';
+import { unpackConstants } from '../../models/cnn/unpack-constants.js';
 import { readLayerWeight } from '../../models/cnn/weight-layout.js';
 import { namePattern } from '../name-pattern.js';
 
@@ -34,11 +36,12 @@ export interface CnnPlanOptions {
 
 /**
  * Decides for each layer of a model whether it is compressed.
- * @throws DoubleSparseError `file-unsupported` for a model without any, `option-out-of-range` when include and exclude
+ * @throws DoubleSparseError `file-unsupported` for a model without any or one that is compressed already, `option-out-of-range` when include and exclude
  *   leave nothing or a pattern matches nothing, `non-finite-value` naming the layer; those of {@link findLayers}
  */
 export function planCnn(model: OnnxModel, { include, exclude }: CnnPlanOptions): CnnPlan {
   const { layers: found, kept } = findLayers(model);
+  refuseCompressed(model, found);
   if (found.length === 0) throw nothingFound(model, kept);
   refuseIdlePatterns([...include, ...exclude], found);
   const [included, excluded] = [include.map(namePattern), exclude.map(namePattern)];
@@ -89,6 +92,19 @@ function keptByChoice({ name, kind, rows, columns, uses }: CnnLayer): KeptLayer 
   const opType = { conv: 'Conv', matmul: 'MatMul', gemm: 'Gemm' }[kind];
   const output = uses[0]?.output ?? '';
   return { name, opType, output, channels: rows, parameters: rows * columns, reason: 'not included' };
+}
+
+/** Of the factors of a weight, one would be taken for its outputs; and packed ones for no weights at all. */
+function refuseCompressed(model: OnnxModel, layers: readonly CnnLayer[]): void {
+  const [packed] = unpackConstants(model).packed.keys();
+  const [factor] = secondFactors(layers).keys();
+  const found = packed ?? factor?.weight.name;
+  if (found === undefined) return;
+  const what = packed === undefined ? 'is a factor of a weight' : 'is stored as nonzeros and a bitmask';
+  throw new DoubleSparseError('file-unsupported', `${model.path} is compressed already: ${found} ${what}`, {
+    data: { path: model.path, tensor: found },
+    hint: 'compress the model that it was made from, at a higher sparsity',
+  });
 }
 
 function nothingFound(model: OnnxModel, kept: readonly KeptLayer[]): DoubleSparseError {

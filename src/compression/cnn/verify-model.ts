@@ -3,7 +3,7 @@ import { DoubleSparseError } from '../../errors.js';
 import { OutputParity, type Parity } from '../../evaluation/parity.js';
 import { type LayerStoredWeight, rewriteModel } from '../../models/cnn/rewrite.js';
 import type { CnnResources } from './cnn-resources.js';
-import type { CompressedModel } from './compress-onnx.js';
+import type { CompressedModel } from './compressed-model.js';
 import { rewritingOf } from './replacement.js';
 import { productOf } from './solve-layer.js';
 

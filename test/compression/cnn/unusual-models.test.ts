@@ -11,6 +11,7 @@ import type { TensorProto } from '../../../src/formats/onnx/proto/onnx_pb.js';
 import { openOnnx } from '../../../src/formats/onnx/reader.js';
 import { floatTensor } from '../../../src/formats/onnx/tensor.js';
 import { elementCount } from '../../../src/linalg/element-count.js';
+import { rejectionOf } from '../../calibration/expect-rejection.js';
 import { idxBytes } from '../../calibration/images/idx-bytes.js';
 import { buildModel, type ModelDescription } from '../../formats/onnx/build-model.js';
 import { temporaryFolder } from '../../formats/temporary-folder.js';
@@ -24,15 +25,11 @@ const calibration = { source: openImages(join(folder, 'images')), preprocessing:
 
 let runs = 0;
 /** Compresses a model of gray 8 x 8 images `x`. */
-function compress(
-  description: Omit<ModelDescription, 'inputs'>,
-  options: Partial<CnnCompressOptions>,
-  images: Parameters<typeof compressOnnx>[1] = calibration,
-) {
+function compress(description: Omit<ModelDescription, 'inputs'>, options: Partial<CnnCompressOptions>) {
   const path = join(folder, `model-${runs++}.onnx`);
   writeFileSync(path, buildModel({ ...description, inputs: { x: ['n', 1, imageSide, imageSide] } }));
   const settings = cnnCompressOptionsSchema.parse({ engine: 'wasm', threads: 1, allocate: 'uniform', ...options });
-  return compressOnnx(openOnnx(path), images, `${path}.out`, settings);
+  return compressOnnx(openOnnx(path), calibration, `${path}.out`, settings);
 }
 
 let seed = 1;
@@ -128,4 +125,28 @@ describe('weights stored in half precision and cast to fp32', () => {
       expect(result.weights.every((each) => each.type === type)).toBe(true);
     },
   );
+});
+
+test.each(['packed', 'plain'] as const)('a model that is compressed already is refused at once: %s', async (format) => {
+  const model = {
+    initializers: [weight('w1', [32, 1, 3, 3], 0.5), weight('w2', [32, 32, 3, 3], 0.1)],
+    nodes: [conv(['x', 'w1'], 'h'), node('Relu', ['h'], 'r'), conv(['r', 'w2'], 'y')],
+    outputs: ['y'],
+  };
+  const options = { method: 'double-sparse', effort: 'fast', sparsity: 0.5, sequential: 'dense', format } as const;
+  await compress(model, options);
+  const path = join(folder, `model-${runs - 1}.onnx.out`);
+  const settings = cnnCompressOptionsSchema.parse({ engine: 'wasm', threads: 1 });
+  const unread = {
+    ...calibration,
+    source: {
+      ...calibration.source,
+      names: calibration.source.names,
+      read: () => {
+        throw new Error('an image was read');
+      },
+    },
+  };
+  const again = () => compressOnnx(openOnnx(path), unread, `${path}.again`, settings);
+  expect((await rejectionOf(again, 'file-unsupported')).message).toContain('compressed already');
 });
