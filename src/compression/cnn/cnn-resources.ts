@@ -5,6 +5,7 @@ import type { OnnxModel } from '../../formats/onnx/model.js';
 import type { Compute } from '../../linalg/compute.js';
 import { createCompute } from '../../linalg/create-compute.js';
 import type { EngineChoice } from '../../linalg/engines/select.js';
+import { comparableOutputs } from '../../models/cnn/comparable-outputs.js';
 import { MatrixPool } from '../matrix-pool.js';
 import { CalibrationImages } from './calibration-images.js';
 import { type GatherOptions, gatherInputs, type LayerStatistics } from './gather.js';
@@ -20,6 +21,8 @@ export interface CnnCalibration {
 export class CnnResources {
   readonly model: OnnxModel;
   readonly plan: CnnPlan;
+  /** Outputs of the model by which layers are weighed and what is made is verified, and the others. */
+  readonly outputs: ReturnType<typeof comparableOutputs>;
   readonly images: CalibrationImages;
   readonly gathering: GatherOptions;
   readonly compute: Compute;
@@ -38,6 +41,7 @@ export class CnnResources {
     const { samples, seed, flip, shift, passes, positions } = options;
     this.model = model;
     this.plan = planCnn(model, options);
+    this.outputs = comparableOutputs(model, opened.session.outputs);
     const calibration = { preprocessing, augmentation: { flip, shift, passes }, samples, seed };
     this.images = new CalibrationImages(source, opened, calibration);
     this.compute = createCompute(choice, threads);

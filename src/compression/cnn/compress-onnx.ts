@@ -9,6 +9,7 @@ import type { OnnxModel } from '../../formats/onnx/model.js';
 import { parseOnnx } from '../../formats/onnx/reader.js';
 import { serializeOnnx, writeOnnx } from '../../formats/onnx/writer.js';
 import { chooseEngine, createChosenEngine } from '../../linalg/engines/select.js';
+import type { UncomparedOutput } from '../../models/cnn/comparable-outputs.js';
 import type { KeptLayer } from '../../models/cnn/layer.js';
 import { type LayerStoredWeight, rewriteModel } from '../../models/cnn/rewrite.js';
 import { type CnnCalibration, CnnResources } from './cnn-resources.js';
@@ -39,6 +40,8 @@ export interface OnnxCompressionResult {
   readonly skipped: readonly SkippedImage[];
   /** Outputs next to those of the source on calibration images, by name. */
   readonly parity: Readonly<Record<string, Parity>>;
+  /** Outputs that are not: their values say nothing about how near the models are. */
+  readonly notCompared: readonly UncomparedOutput[];
   readonly engine: string;
   readonly seconds: number;
   readonly peakMemoryBytes: number;
@@ -91,6 +94,7 @@ export class OnnxCompressor {
     const { model } = resources;
     const { unitCosts } = costs;
     const counted = options.cost === 'nonzeros' ? new Map([...unitCosts.keys()].map((each) => [each, 1])) : unitCosts;
+    for (const text of notices(resources.outputs, options)) report({ kind: 'status', text, lasting: true });
     const [start, shared] = [performance.now(), resources.sharedSeconds + this.#database.secondsOf(options.method)];
     const { compressed, results } = await compressLayers(resources, this.#database, counted, options, report);
     const { format } = options;
@@ -131,7 +135,7 @@ export async function compressOnnx(
   try {
     const result = await compressor.compress(options, report);
     report({ kind: 'status', text: 'verifying and writing' });
-    const parity = await verifyModel(resources, result, out);
+    const { parity, notCompared } = await verifyModel(resources, result, out);
     const bytes = writeOnnx(result.model, out);
     verifyFile(result.model, out);
     const { plan, images } = resources;
@@ -149,6 +153,7 @@ export async function compressOnnx(
       images: images.count - images.skipped.length,
       skipped: images.skipped,
       parity,
+      notCompared,
       engine: createChosenEngine(chooseEngine(options.engine)).description,
       seconds: (performance.now() - start) / 1000,
       peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
@@ -156,6 +161,14 @@ export async function compressOnnx(
   } finally {
     await compressor.close();
   }
+}
+
+/** Outputs that are not compared, and what follows. */
+function notices({ compared, others }: CnnResources['outputs'], { allocate }: CnnCompressOptions): string[] {
+  const lines = others.map(({ name, reason }) => `the output ${name} is not compared: ${reason}`);
+  if (compared.length > 0) return lines;
+  const weighed = allocate === 'errors' ? ['no output can be compared: errors of all layers weigh the same'] : [];
+  return [...lines, ...weighed, 'no output can be compared: the new model is only loaded by onnxruntime, not verified'];
 }
 
 /** What lies on the disk is what was verified. @throws DoubleSparseError `verification-failed` */

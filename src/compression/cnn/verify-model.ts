@@ -1,6 +1,7 @@
 import { ImageModel } from '../../calibration/image-model.js';
 import { DoubleSparseError } from '../../errors.js';
 import { OutputParity, type Parity } from '../../evaluation/parity.js';
+import type { UncomparedOutput } from '../../models/cnn/comparable-outputs.js';
 import { type LayerStoredWeight, rewriteModel } from '../../models/cnn/rewrite.js';
 import type { CnnResources } from './cnn-resources.js';
 import type { CompressedModel } from './compressed-model.js';
@@ -19,45 +20,51 @@ const halfTolerance = 3e-2;
  */
 const roundingTolerance = 5;
 
+export interface VerifiedOutputs {
+  /** Outputs next to those of the source, by name. */
+  readonly parity: Readonly<Record<string, Parity>>;
+  readonly notCompared: readonly UncomparedOutput[];
+}
+
 /**
  * Loads the new model with onnxruntime and compares its outputs with those of the products that it was made from.
- * @returns its parity with the source, by output.
  * @throws DoubleSparseError `verification-failed`
  */
 export async function verifyModel(
-  { model, images, gathering, compute }: CnnResources,
+  { model, images, gathering, compute, outputs }: CnnResources,
   { model: written, weights, compressed }: CompressedModel,
   path: string,
-): Promise<Record<string, Parity>> {
+): Promise<VerifiedOutputs> {
+  const { compared } = outputs;
   const products = compressed.map(({ planned, factors, offsets }) => {
     return { planned, factors: [productOf({ factors }, planned.layer.groups, compute)], offsets };
   });
   const expectedModel = rewriteModel(model, rewritingOf(model, products), { format: 'plain' });
+  const toSource = new Map(compared.map((name) => [name, new OutputParity()]));
+  const toExpected = new Map(compared.map((name) => [name, new OutputParity()]));
   const opened: ImageModel[] = [];
   try {
     for (const each of [model, expectedModel.model, written]) opened.push(await ImageModel.open(each, gathering));
     const [source, expected, actual] = opened;
-    const toSource = new Map<string, OutputParity>();
-    const toExpected = new Map<string, OutputParity>();
-    for await (const batch of images.batches(comparedImages)) {
-      const [dense, wanted, made] = [await source.run(batch), await expected.run(batch), await actual.run(batch)];
-      for (const [name, output] of Object.entries(made)) {
-        for (const [parities, other] of [
-          [toSource, dense[name]],
-          [toExpected, wanted[name]],
-        ] as const) {
-          const parity = parities.get(name) ?? new OutputParity();
-          parities.set(name, parity);
-          parity.add(other, output);
-        }
+    for await (const batch of compared.length > 0 ? images.batches(comparedImages) : []) {
+      const made = await actual.run(batch, compared);
+      const [dense, wanted] = [await source.run(batch, compared), await expected.run(batch, compared)];
+      for (const name of compared) {
+        toSource.get(name)!.add(dense[name], made[name]);
+        toExpected.get(name)!.add(wanted[name], made[name]);
       }
     }
-    const allowed = allowedDifference([...weights, ...expectedModel.weights]);
-    for (const [name, parity] of toExpected) check(name, parity.finish(), allowed, path);
-    return Object.fromEntries([...toSource].map(([name, parity]) => [name, parity.finish()]));
   } finally {
     for (const each of opened) await each.close();
   }
+  const allowed = allowedDifference([...weights, ...expectedModel.weights]);
+  for (const [name, parity] of toExpected) check(name, parity.finish(), allowed, path);
+  const parities = [...toSource].map(([name, parity]) => [name, parity.finish()] as const);
+  const empty = parities.filter(([, { count }]) => count === 0);
+  return {
+    parity: Object.fromEntries(parities.filter(([, { count }]) => count > 0)),
+    notCompared: [...outputs.others, ...empty.map(([name]) => ({ name, reason: 'it is empty for every image' }))],
+  };
 }
 
 interface AllowedDifference {

@@ -9,7 +9,7 @@ import type { FloatType } from '../../../src/formats/dtype.js';
 import { makeNode, type NodeDescription } from '../../../src/formats/onnx/node.js';
 import type { TensorProto } from '../../../src/formats/onnx/proto/onnx_pb.js';
 import { openOnnx } from '../../../src/formats/onnx/reader.js';
-import { floatTensor } from '../../../src/formats/onnx/tensor.js';
+import { floatTensor, rawTensor } from '../../../src/formats/onnx/tensor.js';
 import { elementCount } from '../../../src/linalg/element-count.js';
 import { rejectionOf } from '../../calibration/expect-rejection.js';
 import { idxBytes } from '../../calibration/images/idx-bytes.js';
@@ -149,4 +149,43 @@ test.each(['packed', 'plain'] as const)('a model that is compressed already is r
   };
   const again = () => compressOnnx(openOnnx(path), unread, `${path}.again`, settings);
   expect((await rejectionOf(again, 'file-unsupported')).message).toContain('compressed already');
+});
+
+describe('outputs that cannot be compared value by value', () => {
+  const integers = (name: string, values: readonly number[]) =>
+    rawTensor(name, 7, [values.length], new Uint8Array(BigInt64Array.from(values.map(BigInt)).buffer));
+  const initializers = [
+    weight('w1', [8, 1, 3, 3], 0.5),
+    weight('w2', [8, 8, 3, 3], 0.2),
+    floatTensor('limit', 'F32', [1], Float32Array.of(0.3)),
+    floatTensor('none', 'F32', [1], Float32Array.of(1e9)),
+    integers('flat', [-1]),
+  ];
+  const nodes = [
+    conv(['x', 'w1'], 'h'),
+    node('Relu', ['h'], 'r'),
+    conv(['r', 'w2'], 'y'),
+    node('ArgMax', ['y'], 'class', { axis: 1 }),
+    node('Greater', ['y', 'limit'], 'above'),
+    node('NonZero', ['above'], 'places'),
+    node('Cast', ['places'], 'floats', { to: 1 }),
+    node('Greater', ['y', 'none'], 'never'),
+    node('Reshape', ['y', 'flat'], 'values'),
+    node('Reshape', ['never', 'flat'], 'mask'),
+    node('Compress', ['values', 'mask'], 'empty'),
+  ];
+
+  test.each([
+    [['class'], 'errors'],
+    [['places', 'floats', 'empty'], 'errors'],
+    [['floats', 'y'], 'uniform'],
+    [['class', 'y'], 'errors'],
+  ] as const)('%s, allocate %s', async (outputs, allocate) => {
+    const { parity, notCompared } = await compress(
+      { initializers, nodes, outputs },
+      { method: 'magnitude', sparsity: 0.5, allocate },
+    );
+    expect(Object.keys(parity)).toEqual(outputs.filter((name) => name === 'y'));
+    expect(notCompared.map(({ name }) => name)).toEqual(outputs.filter((name) => name !== 'y'));
+  });
 });
