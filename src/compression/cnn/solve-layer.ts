@@ -7,11 +7,13 @@ import type { MethodName } from '../../factorization/registry.js';
 import { balanceScales } from '../../formats/container/balance-scales.js';
 import type { Compute } from '../../linalg/compute.js';
 import { type Matrix, zeros } from '../../linalg/matrix.js';
+import type { LayerOutput } from '../../models/cnn/layer-output.js';
 import type { MatrixPool } from '../matrix-pool.js';
 import type { LayerStatistics } from './gather.js';
 import type { CnnMethodName } from './options.js';
 import { groupRows, type PlannedLayer } from './planned-layer.js';
 import { stackGroups } from './stack-groups.js';
+import { reachableRows } from './target-rows.js';
 
 /** Exact pruning of wider layers would take minutes and more; `auto` then takes ADMM pruning alone for one sparse matrix. */
 const widestForObc = 1200;
@@ -36,13 +38,17 @@ export interface LayerSolution {
 
 /** One linear problem for each group of a layer. */
 export function layerProblems(
-  { layer, weight, centered }: PlannedLayer,
+  { layer, outputs, weight, centered }: PlannedLayer,
   statistics: LayerStatistics,
   compute: Compute,
 ): LinearProblem[] {
+  const { gain } = outputs[0] as LayerOutput;
+  const size = layer.rows / layer.groups;
   return Array.from({ length: layer.groups }, (_, group) => {
     const uses = statistics.map((groups) => groups[group] as InputStatistics);
-    return linearProblem(groupRows(weight, layer.groups, group), uses, centered, compute);
+    const own = groupRows(weight, layer.groups, group);
+    const { weight: target, gram } = linearProblem(own, uses, centered, compute);
+    return { weight: reachableRows(target, own, gain.subarray(group * size, (group + 1) * size)), gram };
   });
 }
 

@@ -189,3 +189,43 @@ describe('outputs that cannot be compared value by value', () => {
     expect(notCompared.map(({ name }) => name)).toEqual(outputs.filter((name) => name !== 'y'));
   });
 });
+
+describe.each(['F32', 'F16'] as const)('channels behind a batch normalisation without gain, %s', (type) => {
+  const constant = (name: string, value: number, few = value) =>
+    floatTensor(
+      name,
+      type,
+      [8],
+      Float32Array.from({ length: 8 }, (_, i) => (i < 4 ? few : value)),
+    );
+  const model = (gain: number) => ({
+    elementType: type === 'F16' ? ('half' as const) : ('float' as const),
+    initializers: [
+      weight('w0', [8, 1, 3, 3], 0.5, type),
+      weight('w1', [8, 8, 3, 3], 0.3, type),
+      weight('w2', [8, 8, 3, 3], 0.3, type),
+      constant('scale', 1, gain),
+      constant('zero', 0),
+      constant('one', 1),
+    ],
+    nodes: [
+      conv(['x', 'w0'], 'a0'),
+      node('Relu', ['a0'], 'a'),
+      conv(['a', 'w1'], 'h'),
+      node('BatchNormalization', ['h', 'scale', 'zero', 'zero', 'one'], 'n'),
+      node('Add', ['n', 'a'], 'sum'),
+      node('Relu', ['sum'], 'r'),
+      conv(['r', 'w2'], 'y'),
+    ],
+    outputs: ['y'],
+  });
+
+  test.each([0, 1e-7])('gain %s: the budget goes to the others', async (gain) => {
+    const { layers, weights, parity } = await compress(model(gain), { method: 'admm', sparsity: 0.5 });
+    for (const { name, nonzeros } of layers)
+      expect(nonzeros).toBe(weights.find(({ layer }) => layer.name === name)?.nonzeros);
+    const { nonzeros } = layers.find(({ name }) => name === 'h')!;
+    expect(nonzeros).toBe(288);
+    expect(parity.y!.cosine).toBeGreaterThan(0.95);
+  });
+});
