@@ -7,7 +7,7 @@ import { interpolated, type LevelCurve } from './level-curves.js';
 import { OutputLoss } from './output-loss.js';
 import type { PlannedLayer } from './planned-layer.js';
 import { rewritingOf } from './replacement.js';
-import { offsetsOf, productOf } from './solve-layer.js';
+import { productOf } from './solve-layer.js';
 
 /** Images on which the outputs are looked at to weigh the layers. */
 const sensitivityImages = 256;
@@ -27,14 +27,12 @@ export async function sensitivities(
   const { model, images, gathering, plan, compute } = resources;
   const outputs = resources.outputs.compared;
   if (outputs.length === 0) return new Map(plan.layers.map((planned) => [planned, 1]));
-  const inputs = await resources.denseInputs();
   const loss = await OutputLoss.open(model, images, { ...gathering, limit: sensitivityImages, outputs });
   const result = new Map<PlannedLayer, number>();
   try {
     for (const planned of plan.layers) {
-      const { weighed } = curves.get(planned)!;
+      const { weighed, offsets } = curves.get(planned)!;
       const product = productOf(weighed, planned.layer.groups, compute);
-      const offsets = offsetsOf(planned, inputs.get(planned)!, product);
       const rewriting = rewritingOf(model, [{ planned, factors: [product], offsets }]);
       const alone = rewriteModel(model, rewriting, { format: 'plain' }).model;
       result.set(planned, weighed.error > 0 ? ((await loss.of(alone)) * weighed.energy) / weighed.error : 0);

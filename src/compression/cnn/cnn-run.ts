@@ -52,25 +52,24 @@ export class LevelDatabase {
     this.#resources = resources;
   }
 
-  /** That earlier runs spent on levels of a method, the inputs of the dense model aside. */
-  secondsOf(method: CnnMethodName): number {
-    return this.#known.get(method)?.seconds ?? 0;
+  /** That earlier runs spent on levels of a method, with the inputs of the dense model; undefined before. */
+  secondsOf(method: CnnMethodName): number | undefined {
+    return this.#known.get(method)?.seconds;
   }
 
   async of(method: CnnMethodName, { effort, seed }: CnnCompressOptions, report: (event: CnnEvent) => void) {
     const known = this.#known.get(method);
     if (known) return known;
     const status = (text: string): void => report({ kind: 'status', text });
+    const [start, kept] = [performance.now(), this.#resources.keptSeconds];
     status('inputs of the dense model');
-    await this.#resources.denseInputs();
-    const start = performance.now();
     const total = this.#resources.plan.layers.length;
     const curves = await levelCurves(this.#resources, method, { effort, seed }, (done) =>
       status(`levels of ${done} of ${total} layers measured`),
     );
     status('what layers do to the outputs');
     const weights = await sensitivities(this.#resources, curves);
-    const made = { curves, weights, seconds: (performance.now() - start) / 1000 };
+    const made = { curves, weights, seconds: kept + (performance.now() - start) / 1000 };
     this.#known.set(method, made);
     return made;
   }
@@ -91,6 +90,7 @@ export async function compressLayers(
   for (const { planned, method: other, reason } of replacedMethods(plan.layers, options.method))
     report({ kind: 'status', text: `${planned.layer.name}: ${other}, ${reason}`, lasting: true });
   const budgets = await budgetsOf(resources, database, unitCosts, options, report);
+  if (options.sequential === 'layer') resources.releaseInputs();
   const compressed: CompressedLayer[] = [];
   const results: CnnLayerResult[] = [];
   for (const [done, planned] of plan.layers.entries()) {
@@ -126,7 +126,7 @@ async function compressLayer(
     return stays(sparsity === 0 ? 'nothing is to be removed' : worthMore);
   const statistics: LayerStatistics =
     sequential === 'dense'
-      ? (await resources.denseInputs()).get(planned)!
+      ? await resources.denseInputsOf(planned)
       : await gatherWithTargets(model, prefixOf(resources, compressed), planned, images, gathering);
   const problems = layerProblems(planned, statistics, compute);
   const solution = dense

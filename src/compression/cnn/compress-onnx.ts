@@ -95,7 +95,8 @@ export class OnnxCompressor {
     const { unitCosts } = costs;
     const counted = options.cost === 'nonzeros' ? new Map([...unitCosts.keys()].map((each) => [each, 1])) : unitCosts;
     for (const text of notices(resources.outputs, options)) report({ kind: 'status', text, lasting: true });
-    const [start, shared] = [performance.now(), resources.sharedSeconds + this.#database.secondsOf(options.method)];
+    const shared = this.#database.secondsOf(options.method) ?? resources.keptSeconds;
+    const start = performance.now();
     const { compressed, results } = await compressLayers(resources, this.#database, counted, options, report);
     const { format } = options;
     const rewritten = rewriteModel(model, rewritingOf(model, compressed), { format });

@@ -29,6 +29,14 @@ export interface CnnPlan {
   readonly entries: number;
 }
 
+/** 2 GiB: what the covariances of one layer's inputs may take; methods need a few times as much. */
+const maximumStatisticsBytes = 2 ** 31;
+
+/** Bytes of the covariances of a layer's inputs, of every use and group: fp32, inputs x inputs. */
+export function statisticsBytes({ uses, groups, columns }: CnnLayer): number {
+  return uses.length * groups * columns ** 2 * 4;
+}
+
 export interface CnnPlanOptions {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
@@ -47,19 +55,25 @@ export function planCnn(model: OnnxModel, { include, exclude }: CnnPlanOptions):
   const [included, excluded] = [include.map(namePattern), exclude.map(namePattern)];
   const takes = ({ name }: CnnLayer): boolean =>
     included.some((test) => test(name)) && !excluded.some((test) => test(name));
+  const wide = (layer: CnnLayer): boolean => statisticsBytes(layer) > maximumStatisticsBytes;
   const index = indexGraph(model);
-  const layers = found.filter(takes).map((layer): PlannedLayer => {
-    const alone = layer.uses.length === 1;
-    const outputs = layer.uses.map((use) => layerOutput(model, index, layer, use, alone));
-    const weight = readLayerWeight(model, layer);
-    return {
-      layer,
-      outputs,
-      weight: scaledRows(weight, (outputs[0] as LayerOutput).gain),
-      centered: outputs.every(({ offsetIsFree }) => offsetIsFree),
-      entries: layer.rows * layer.columns,
-    };
-  });
+  const taken = found.filter(takes);
+  const layers = taken
+    .filter((layer) => !wide(layer))
+    .map((layer): PlannedLayer => {
+      const alone = layer.uses.length === 1;
+      const outputs = layer.uses.map((use) => layerOutput(model, index, layer, use, alone));
+      const weight = readLayerWeight(model, layer);
+      return {
+        layer,
+        outputs,
+        weight: scaledRows(weight, (outputs[0] as LayerOutput).gain),
+        centered: outputs.every(({ offsetIsFree }) => offsetIsFree),
+        entries: layer.rows * layer.columns,
+      };
+    });
+  const tooWide = taken.filter(wide).map((layer) => keptLayer(layer, tooWideReason(layer)));
+  if (layers.length === 0 && tooWide.length > 0) throw nothingFound(model, tooWide);
   if (layers.length === 0) {
     throw new DoubleSparseError('option-out-of-range', 'include and exclude leave no layer to compress', {
       data: { include, exclude },
@@ -69,7 +83,7 @@ export function planCnn(model: OnnxModel, { include, exclude }: CnnPlanOptions):
   const left = found.filter((layer) => !takes(layer));
   return {
     layers,
-    kept: [...kept, ...left.map(keptByChoice)],
+    kept: [...kept, ...tooWide, ...left.map((layer) => keptLayer(layer, 'not included'))],
     entries: layers.reduce((sum, { entries }) => sum + entries, 0),
   };
 }
@@ -88,10 +102,15 @@ export function groupRows(matrix: Matrix, groups: number, group: number): Matrix
   return rowsOf(matrix, group * count, count);
 }
 
-function keptByChoice({ name, kind, rows, columns, uses }: CnnLayer): KeptLayer {
+function keptLayer({ name, kind, rows, columns, uses }: CnnLayer, reason: string): KeptLayer {
   const opType = { conv: 'Conv', matmul: 'MatMul', gemm: 'Gemm' }[kind];
   const output = uses[0]?.output ?? '';
-  return { name, opType, output, channels: rows, parameters: rows * columns, reason: 'not included' };
+  return { name, opType, output, channels: rows, parameters: rows * columns, reason };
+}
+
+function tooWideReason(layer: CnnLayer): string {
+  const gibibytes = (statisticsBytes(layer) / 2 ** 30).toFixed(1);
+  return `the covariance of its ${layer.columns} inputs would take ${gibibytes} GiB, 2 are allowed`;
 }
 
 /** Of the factors of a weight, one would be taken for its outputs; and packed ones for no weights at all. */
