@@ -1,97 +1,54 @@
-import { DoubleSparseError } from '../errors.js';
-import type { ChannelStatistics } from './channel-moments.js';
+import type { Factorization } from '../factorization/factorization.js';
+import { relativeLayerError } from '../factorization/layer-error.js';
+import type { Compute } from '../linalg/compute.js';
+import type { Matrix } from '../linalg/matrix.js';
 
-/** Of a compressed channel with less variance than this part of the dense one's, nothing is left that could be scaled. */
-const vanishedVariance = 1e-8;
-
-/** What to do to every output channel of a compressed layer: y -> scale y + shift. */
-export interface ChannelCorrection {
-  readonly scale: Float64Array;
-  readonly shift: Float64Array;
-}
-
-/** Parameters of a batch normalisation: y = scale (x - mean) / sqrt(variance + epsilon) + shift. */
-export interface BatchNormParameters {
-  readonly scale: ArrayLike<number>;
-  readonly shift: ArrayLike<number>;
-  readonly mean: ArrayLike<number>;
-  readonly variance: ArrayLike<number>;
-  readonly epsilon: number;
-}
+/** Of an output with less energy than this part of the wanted one's, nothing is left that could be scaled. */
+const vanishedEnergy = 1e-8;
 
 /**
- * Bias correction: the mean of every channel becomes that of the dense layer; scale 1.
- * @param dense statistics of the dense layer's outputs.
- * @param compressed of the compressed layer's.
- * @throws DoubleSparseError `shape-mismatch`
+ * A factorization with every output scaled as fits best: row r of V = A B becomes s V_r, with
+ * s = (W_r H V_r^T) / (V_r H V_r^T) of least error. Methods that choose values by least squares gain nothing; those that
+ * only remove weights lose energy, which this gives back. No zero is filled, the first factor takes the scale.
+ * @param weight out x in. @param gram in x in, H.
  */
-export function biasCorrection(dense: ChannelStatistics, compressed: ChannelStatistics): ChannelCorrection {
-  checkChannels(dense.mean.length, compressed.mean.length);
-  return {
-    scale: new Float64Array(dense.mean.length).fill(1),
-    shift: dense.mean.map((mean, c) => mean - (compressed.mean[c] as number)),
-  };
-}
-
-/**
- * Mean and variance of every channel become those of the dense layer. For layers with a batch normalisation folded into
- * them this is what re-estimating it would do, its epsilon aside; its parameters are gone. A channel that lost its
- * variance is not scaled.
- * @throws DoubleSparseError `shape-mismatch`
- */
-export function foldedCorrection(dense: ChannelStatistics, compressed: ChannelStatistics): ChannelCorrection {
-  checkChannels(dense.mean.length, compressed.mean.length);
-  const scale = dense.variance.map((variance, c) => varianceRatio(variance, compressed.variance[c] as number) ** 0.5);
-  const shift = dense.mean.map((mean, c) => mean - (scale[c] as number) * (compressed.mean[c] as number));
-  return { scale, shift };
-}
-
-/**
- * Re-estimation, as of the paper's convolutional networks and of Optimal Brain Compression: running mean and variance
- * become those of the compressed network on the calibration images. Variance is the unbiased one, as PyTorch's.
- * @throws DoubleSparseError `shape-mismatch`
- */
-export function reestimatedBatchNorm(norm: BatchNormParameters, compressed: ChannelStatistics): BatchNormParameters {
-  checkChannels(norm.mean.length, compressed.mean.length);
-  const { mean, variance, count } = compressed;
-  const unbiased = count > 1 ? count / (count - 1) : 1;
-  return { ...norm, mean: mean.slice(), variance: variance.map((value) => value * unbiased) };
-}
-
-/**
- * Running mean and variance such that mean and variance of every channel behind the normalisation are on the calibration
- * images what they are in the dense model: variance + epsilon times v'/v, mean m' - (m - mean) times the ratio of the
- * deviations. Unlike {@link reestimatedBatchNorm} it keeps what the model learnt from all of its training images, and
- * changes nothing where nothing was compressed.
- * @throws DoubleSparseError `shape-mismatch`
- */
-export function correctedBatchNorm(
-  norm: BatchNormParameters,
-  dense: ChannelStatistics,
-  compressed: ChannelStatistics,
-): BatchNormParameters {
-  checkChannels(norm.mean.length, compressed.mean.length);
-  checkChannels(dense.mean.length, compressed.mean.length);
-  const { epsilon } = norm;
-  const variance = dense.variance.map((value, c) => {
-    const ratio = varianceRatio(value, compressed.variance[c] as number);
-    return Math.max(0, ((norm.variance[c] as number) + epsilon) / ratio - epsilon);
+export function withFittedScales(
+  weight: Matrix,
+  gram: Matrix,
+  { factors, metrics }: Factorization,
+  compute: Compute,
+): Factorization {
+  const [first, second] = factors as [Matrix, Matrix | undefined];
+  if (first.columns === 0) return { factors, metrics };
+  const { rows, columns } = weight;
+  const scaled = compute.scope(() => {
+    const product = compute.matrix(rows, columns);
+    if (second) compute.gemm(first, second, product);
+    else product.data.set(first.data);
+    const seen = compute.matrix(rows, columns);
+    compute.gemm(product, gram, seen);
+    const wanted = compute.matrix(rows, columns);
+    compute.gemm(weight, gram, wanted);
+    const data = new Float32Array(first.data);
+    for (let row = 0; row < rows; row++) {
+      const [from, to] = [row * columns, (row + 1) * columns];
+      let [own, cross, energy] = [0, 0, 0];
+      for (let i = from; i < to; i++) {
+        const w = weight.data[i] as number;
+        own += (seen.data[i] as number) * (product.data[i] as number);
+        cross += (seen.data[i] as number) * w;
+        energy += (wanted.data[i] as number) * w;
+      }
+      if (!(own > vanishedEnergy * energy && cross > 0)) continue;
+      const scale = cross / own;
+      for (let k = row * first.columns; k < (row + 1) * first.columns; k++) data[k] = scale * (data[k] as number);
+    }
+    return { ...first, data };
   });
-  const mean = dense.mean.map((value, c) => {
-    const deviations = Math.sqrt(((variance[c] as number) + epsilon) / ((norm.variance[c] as number) + epsilon));
-    return (compressed.mean[c] as number) - (value - (norm.mean[c] as number)) * deviations;
-  });
-  return { ...norm, mean, variance };
-}
-
-/** dense / compressed, or 1 where there is nothing to divide. */
-function varianceRatio(dense: number, compressed: number): number {
-  return dense > 0 && compressed > vanishedVariance * dense ? dense / compressed : 1;
-}
-
-function checkChannels(expected: number, actual: number): void {
-  if (expected === actual) return;
-  throw new DoubleSparseError('shape-mismatch', `statistics of ${actual} channels for ${expected}`, {
-    data: { expected, actual },
-  });
+  const all = second ? [scaled, second] : [scaled];
+  const relativeError = relativeLayerError(weight, gram, all, compute);
+  // Of what fits to the last bit, rounding may be all that changes.
+  return relativeError < metrics.relativeError
+    ? { factors: all, metrics: { ...metrics, relativeError } }
+    : { factors, metrics };
 }

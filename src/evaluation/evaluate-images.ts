@@ -5,6 +5,7 @@ import type { Preprocessing } from '../calibration/images/options.js';
 import type { Tensor } from '../calibration/tensor.js';
 import { DoubleSparseError } from '../errors.js';
 import type { OnnxModel } from '../formats/onnx/model.js';
+import { comparableOutputs } from '../models/cnn/comparable-outputs.js';
 import { type Accuracy, accuracy } from './accuracy.js';
 import { OutputParity, type Parity } from './parity.js';
 
@@ -31,7 +32,7 @@ export interface ImageEvaluation {
   readonly skipped: readonly SkippedImage[];
   /** Where labels were given: of the first output. */
   readonly accuracy: Accuracy | undefined;
-  /** Where another model was given: of every output of that, by name. */
+  /** Where another model was given: of every output of that which {@link comparableOutputs} tells, by name. */
   readonly parity: Readonly<Record<string, Parity>> | undefined;
   /** Wall seconds, decoding of the images included, and those inside the model. */
   readonly seconds: number;
@@ -64,7 +65,8 @@ export async function evaluateImages(
   try {
     const { batchSize, size } = own;
     other = against && (await ImageModel.open(against, { layout, batchSize, threads }));
-    const comparison = other && new SessionComparison(other);
+    const comparison =
+      against && other && new SessionComparison(other, comparableOutputs(against, other.session.outputs).compared);
     const skipped: SkippedImage[] = [];
     const batches = imageBatches(source, options.indices ?? selectImages(source, undefined, 0), {
       preprocessing,
@@ -108,9 +110,9 @@ class SessionComparison {
   readonly #model: ImageModel;
   readonly #parities: ReadonlyMap<string, OutputParity>;
 
-  constructor(model: ImageModel) {
+  constructor(model: ImageModel, outputs: readonly string[]) {
     this.#model = model;
-    this.#parities = new Map(model.session.outputs.map(({ name }) => [name, new OutputParity()]));
+    this.#parities = new Map(outputs.map((name) => [name, new OutputParity()]));
   }
 
   async add(images: Tensor, actual: Readonly<Record<string, Tensor>>): Promise<void> {

@@ -20,6 +20,7 @@ export interface Parity {
  * near zero would make those of every value meaningless.
  */
 export class OutputParity {
+  #added = false;
   #count = 0;
   #largestDifference = 0;
   #largestExpected = 0;
@@ -53,12 +54,16 @@ export class OutputParity {
       this.#expectedSquares += x * x;
       this.#actualSquares += y * y;
     }
+    this.#added = true;
     this.#count += expected.data.length;
   }
 
-  /** @throws DoubleSparseError `option-out-of-range` when nothing was added */
+  /**
+   * Outputs without values are equal.
+   * @throws DoubleSparseError `option-out-of-range` when nothing was added
+   */
   finish(): Parity {
-    if (this.#count === 0) {
+    if (!this.#added) {
       throw new DoubleSparseError('option-out-of-range', 'a comparison of no outputs', { data: { count: 0 } });
     }
     const norms = Math.sqrt(this.#expectedSquares * this.#actualSquares);
@@ -66,7 +71,7 @@ export class OutputParity {
     return {
       count: this.#count,
       maximumAbsolute: this.#largestDifference,
-      meanAbsolute: this.#differences / this.#count,
+      meanAbsolute: part(this.#differences, this.#count),
       maximumRelative: part(this.#largestDifference, this.#largestExpected),
       meanRelative: part(this.#differences, this.#magnitudes),
       cosine: bothZero ? 1 : part(this.#product, norms),

@@ -54,14 +54,22 @@ export function rowsOf({ columns, data }: Matrix, first: number, count: number):
   return { rows: count, columns, data: data.subarray(first * columns, (first + count) * columns) };
 }
 
-/** Matrices of one width below each other, as a copy on the ordinary heap; a single one is returned as it is. */
+/**
+ * Matrices of one width below each other, as a copy on the ordinary heap; a single one is returned as it is.
+ * @throws DoubleSparseError `shape-mismatch` for different widths.
+ */
 export function stackRows(parts: readonly Matrix[]): Matrix {
   const [first] = parts;
   if (first && parts.length === 1) return first;
   const rows = parts.reduce((sum, part) => sum + part.rows, 0);
   const result = zeros(rows, first?.columns ?? 0);
   let filled = 0;
-  for (const { data } of parts) {
+  for (const { columns, data } of parts) {
+    if (columns !== result.columns) {
+      throw new DoubleSparseError('shape-mismatch', `a matrix of ${columns} columns below one of ${result.columns}`, {
+        data: { columns, expected: result.columns },
+      });
+    }
     result.data.set(data, filled);
     filled += data.length;
   }

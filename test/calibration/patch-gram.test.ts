@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { outputMoments } from '../../src/calibration/channel-moments.js';
 import type { ConvolutionGeometry } from '../../src/calibration/convolution-geometry.js';
-import { addProductInputs, InputGram, secondMoments } from '../../src/calibration/input-gram.js';
+import { addProductInputs, InputGram, type InputStatistics, secondMoments } from '../../src/calibration/input-gram.js';
 import { PatchGram } from '../../src/calibration/patch-gram.js';
 import type { Tensor } from '../../src/calibration/tensor.js';
 import { decodeFloats } from '../../src/formats/dtype.js';
 import { SafetensorsFile } from '../../src/formats/safetensors/reader.js';
 import { Compute } from '../../src/linalg/compute.js';
 import { createEngine } from '../../src/linalg/engines/select.js';
+import type { Matrix } from '../../src/linalg/matrix.js';
 import { errorOf } from '../formats/expect-error.js';
 import { fillRandom, randomMatrix } from '../helpers.js';
 import { convolve } from './naive-convolution.js';
@@ -67,7 +67,7 @@ describe.each(Object.entries(cases))('%s', (name, { geometry, groups, channels, 
     for (const [group, statistics] of gram.finish().entries()) {
       const data = parts(weight, groups)[group]!;
       const w = { rows: perGroup, columns: data.length / perGroup, data };
-      const { mean, variance } = outputMoments(w, undefined, statistics);
+      const { mean, variance } = outputMoments(w, statistics);
       for (let out = 0; out < perGroup; out++) {
         const values = channel(naive, group * perGroup + out);
         const expected = values.reduce((sum, value) => sum + value / values.length, 0);
@@ -78,6 +78,19 @@ describe.each(Object.entries(cases))('%s', (name, { geometry, groups, channels, 
     }
   });
 });
+
+/** Of each output of W x: mean W E[x], variance w S w^T of its row w. */
+function outputMoments({ rows, columns, data }: Matrix, { covariance, mean: inputs }: InputStatistics) {
+  const row = (r: number) => [...data.subarray(r * columns, (r + 1) * columns)];
+  const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
+    Array.from(a).reduce((sum, value, i) => sum + value * b[i]!, 0);
+  const columnsOf = (r: number) =>
+    Array.from({ length: columns }, (_, i) => dot(covariance.data.subarray(i * columns, (i + 1) * columns), row(r)));
+  return {
+    mean: Array.from({ length: rows }, (_, r) => dot(row(r), inputs)),
+    variance: Array.from({ length: rows }, (_, r) => dot(row(r), columnsOf(r))),
+  };
+}
 
 /** All values of an output channel. */
 function channel({ dims, data }: Tensor, c: number): number[] {
@@ -120,7 +133,7 @@ test('any geometry: the mean squared output of a naive convolution', () => {
         const values = channel(naive, group);
         const square = values.reduce((sum, value) => sum + value ** 2 / values.length, 0);
         const data = parts(weight, groups)[group]!;
-        const { mean, variance } = outputMoments({ rows: 1, columns: data.length, data }, undefined, statistics);
+        const { mean, variance } = outputMoments({ rows: 1, columns: data.length, data }, statistics);
         expect(Math.abs(variance[0]! + mean[0]! ** 2 - square)).toBeLessThan(1e-5 * (1 + square));
       }
     }),

@@ -4,10 +4,10 @@ import { nonzeroBudget } from '../../factorization/measure.js';
 import { rewriteModel } from '../../models/cnn/rewrite.js';
 import type { CnnResources } from './cnn-resources.js';
 import { interpolated, type LevelCurve } from './level-curves.js';
-import { outputLoss, outputsOf } from './output-loss.js';
+import { OutputLoss } from './output-loss.js';
 import type { PlannedLayer } from './planned-layer.js';
 import { rewritingOf } from './replacement.js';
-import { offsetsOf, productOf } from './solve-layer.js';
+import { productOf } from './solve-layer.js';
 
 /** Images on which the outputs are looked at to weigh the layers. */
 const sensitivityImages = 256;
@@ -18,26 +18,27 @@ interface BudgetLevel extends Level {
 
 /**
  * What a relative error of each layer does to the outputs of the model: the output loss with this layer alone compressed,
- * divided by its layer error.
+ * divided by its layer error. The same for all layers where no output can be compared.
  */
 export async function sensitivities(
   resources: CnnResources,
   curves: ReadonlyMap<PlannedLayer, LevelCurve>,
 ): Promise<Map<PlannedLayer, number>> {
   const { model, images, gathering, plan, compute } = resources;
-  const inputs = await resources.denseInputs();
-  const options = { ...gathering, limit: sensitivityImages };
-  const expected = await outputsOf(model, images, options);
+  const outputs = resources.outputs.compared;
+  if (outputs.length === 0) return new Map(plan.layers.map((planned) => [planned, 1]));
+  const loss = await OutputLoss.open(model, images, { ...gathering, limit: sensitivityImages, outputs });
   const result = new Map<PlannedLayer, number>();
-  for (const planned of plan.layers) {
-    const { weighed } = curves.get(planned)!;
-    const product = productOf(weighed, planned.layer.groups, compute);
-    const offsets = offsetsOf(planned, inputs.get(planned)!, product);
-    const alone = rewriteModel(model, rewritingOf(model, [{ planned, factors: [product], offsets }]), {
-      format: 'plain',
-    });
-    const loss = outputLoss(expected, await outputsOf(alone.model, images, options));
-    result.set(planned, weighed.error > 0 ? (loss * weighed.energy) / weighed.error : 0);
+  try {
+    for (const planned of plan.layers) {
+      const { weighed, offsets } = curves.get(planned)!;
+      const product = productOf(weighed, planned.layer.groups, compute);
+      const rewriting = rewritingOf(model, [{ planned, factors: [product], offsets }]);
+      const alone = rewriteModel(model, rewriting, { format: 'plain' }).model;
+      result.set(planned, weighed.error > 0 ? ((await loss.of(alone)) * weighed.energy) / weighed.error : 0);
+    }
+  } finally {
+    await loss.close();
   }
   return result;
 }

@@ -5,11 +5,16 @@ import type { OnnxModel } from '../../formats/onnx/model.js';
 import type { Compute } from '../../linalg/compute.js';
 import { createCompute } from '../../linalg/create-compute.js';
 import type { EngineChoice } from '../../linalg/engines/select.js';
+import { comparableOutputs } from '../../models/cnn/comparable-outputs.js';
 import { MatrixPool } from '../matrix-pool.js';
 import { CalibrationImages } from './calibration-images.js';
 import { type GatherOptions, gatherInputs, type LayerStatistics } from './gather.js';
 import type { CnnCompressOptions } from './options.js';
 import { type CnnPlan, type PlannedLayer, planCnn } from './planned-layer.js';
+import { wavesOf } from './waves.js';
+
+/** Covariances in memory at a time (1 GiB). */
+const waveBytes = 2 ** 30;
 
 export interface CnnCalibration {
   readonly source: ImageSource;
@@ -20,13 +25,15 @@ export interface CnnCalibration {
 export class CnnResources {
   readonly model: OnnxModel;
   readonly plan: CnnPlan;
+  /** Outputs of the model by which layers are weighed and what is made is verified, and the others. */
+  readonly outputs: ReturnType<typeof comparableOutputs>;
   readonly images: CalibrationImages;
   readonly gathering: GatherOptions;
   readonly compute: Compute;
   readonly pool: MatrixPool;
-  /** Seconds of work that is done once for all runs. */
-  sharedSeconds = 0;
-  #inputs: ReadonlyMap<PlannedLayer, LayerStatistics> | undefined;
+  /** Layers whose inputs are known at one time. */
+  readonly waves: readonly (readonly PlannedLayer[])[];
+  #gathered: GatheredWave | undefined;
 
   constructor(
     model: OnnxModel,
@@ -38,6 +45,8 @@ export class CnnResources {
     const { samples, seed, flip, shift, passes, positions } = options;
     this.model = model;
     this.plan = planCnn(model, options);
+    this.outputs = comparableOutputs(model, opened.session.outputs);
+    this.waves = wavesOf(this.plan.layers, waveBytes);
     const calibration = { preprocessing, augmentation: { flip, shift, passes }, samples, seed };
     this.images = new CalibrationImages(source, opened, calibration);
     this.compute = createCompute(choice, threads);
@@ -45,17 +54,45 @@ export class CnnResources {
     this.pool = new MatrixPool({ choice, threads, jobs: 2 * threads });
   }
 
-  /** Statistics of the inputs of all layers in the dense model. */
-  async denseInputs(): Promise<ReadonlyMap<PlannedLayer, LayerStatistics>> {
-    if (!this.#inputs) {
-      const start = performance.now();
-      this.#inputs = await gatherInputs(this.model, this.plan.layers, this.images, this.gathering);
-      this.sharedSeconds += (performance.now() - start) / 1000;
+  /**
+   * Statistics of a layer's inputs in the dense model. Those of its wave are gathered in one pass over the images, and
+   * kept until another wave is asked for.
+   */
+  async denseInputsOf(planned: PlannedLayer): Promise<LayerStatistics> {
+    const wave = this.waves.find((layers) => layers.includes(planned)) as readonly PlannedLayer[];
+    if (this.#gathered?.wave !== wave) {
+      this.releaseInputs();
+      this.#gathered = new GatheredWave(wave, () => gatherInputs(this.model, wave, this.images, this.gathering));
     }
-    return this.#inputs;
+    return (await this.#gathered.inputs).get(planned) as LayerStatistics;
+  }
+
+  /** Seconds that a run would need by itself for inputs that are there already. */
+  get keptSeconds(): number {
+    return this.waves.length === 1 ? (this.#gathered?.seconds ?? 0) : 0;
+  }
+
+  /** Gives the memory of the inputs back. */
+  releaseInputs(): void {
+    this.#gathered = undefined;
   }
 
   async close(): Promise<void> {
     await this.pool.close();
+  }
+}
+
+class GatheredWave {
+  readonly wave: readonly PlannedLayer[];
+  readonly inputs: Promise<ReadonlyMap<PlannedLayer, LayerStatistics>>;
+  seconds = 0;
+
+  constructor(wave: readonly PlannedLayer[], gather: () => Promise<ReadonlyMap<PlannedLayer, LayerStatistics>>) {
+    this.wave = wave;
+    const start = performance.now();
+    this.inputs = gather().then((inputs) => {
+      this.seconds = (performance.now() - start) / 1000;
+      return inputs;
+    });
   }
 }

@@ -1,6 +1,7 @@
 import type { LinearProblem } from '../../calibration/linear-target.js';
 import type { MethodName } from '../../factorization/registry.js';
-import { stackRows } from '../../linalg/matrix.js';
+import type { FloatType } from '../../formats/dtype.js';
+import { countNonzeros, type Matrix, stackRows } from '../../linalg/matrix.js';
 import { rewriteModel } from '../../models/cnn/rewrite.js';
 import { allocatedBudgets, sensitivities, uniformBudgets } from './budgets.js';
 import type { CnnResources } from './cnn-resources.js';
@@ -8,8 +9,16 @@ import { gatherWithTargets, type LayerStatistics } from './gather.js';
 import { type LevelCurve, levelCurves } from './level-curves.js';
 import type { CnnCompressOptions, CnnMethodName } from './options.js';
 import type { PlannedLayer } from './planned-layer.js';
-import { type CompressedLayer, rewritingOf } from './replacement.js';
-import { balanced, type LayerSolution, layerProblems, offsetsOf, productOf, solveByMethod } from './solve-layer.js';
+import { type CompressedLayer, rewritingOf, writtenFactors } from './replacement.js';
+import {
+  balanced,
+  type LayerSolution,
+  layerProblems,
+  methodFor,
+  offsetsOf,
+  productOf,
+  solveByMethod,
+} from './solve-layer.js';
 
 /** What became of a layer. */
 export interface CnnLayerResult {
@@ -22,11 +31,13 @@ export interface CnnLayerResult {
   readonly nonzeros: number;
   /** Relative layer error, with the inputs and wanted outputs that the layer was fitted to. */
   readonly relativeError: number;
+  /** Why it stays dense, or why it has another method than the one that was asked for. */
   readonly reason?: string;
 }
 
 export type CnnEvent =
-  | { kind: 'status'; text: string }
+  /** `lasting`: more than what is being done just now, to be seen afterwards too. */
+  | { kind: 'status'; text: string; lasting?: true }
   | { kind: 'layer'; done: number; total: number; layer: CnnLayerResult; seconds: number };
 
 /** Curves and weights of layers by method: what a comparison shares among sparsities. */
@@ -41,25 +52,24 @@ export class LevelDatabase {
     this.#resources = resources;
   }
 
-  /** That earlier runs spent on levels of a method, the inputs of the dense model aside. */
-  secondsOf(method: CnnMethodName): number {
-    return this.#known.get(method)?.seconds ?? 0;
+  /** That earlier runs spent on levels of a method, with the inputs of the dense model; undefined before. */
+  secondsOf(method: CnnMethodName): number | undefined {
+    return this.#known.get(method)?.seconds;
   }
 
   async of(method: CnnMethodName, { effort, seed }: CnnCompressOptions, report: (event: CnnEvent) => void) {
     const known = this.#known.get(method);
     if (known) return known;
     const status = (text: string): void => report({ kind: 'status', text });
+    const [start, kept] = [performance.now(), this.#resources.keptSeconds];
     status('inputs of the dense model');
-    await this.#resources.denseInputs();
-    const start = performance.now();
     const total = this.#resources.plan.layers.length;
     const curves = await levelCurves(this.#resources, method, { effort, seed }, (done) =>
       status(`levels of ${done} of ${total} layers measured`),
     );
     status('what layers do to the outputs');
     const weights = await sensitivities(this.#resources, curves);
-    const made = { curves, weights, seconds: (performance.now() - start) / 1000 };
+    const made = { curves, weights, seconds: kept + (performance.now() - start) / 1000 };
     this.#known.set(method, made);
     return made;
   }
@@ -76,60 +86,93 @@ export async function compressLayers(
   options: CnnCompressOptions,
   report: (event: CnnEvent) => void,
 ): Promise<{ compressed: CompressedLayer[]; results: CnnLayerResult[] }> {
-  const { model, plan, images, gathering, compute } = resources;
-  const { method, sparsity, sequential } = options;
+  const { plan } = resources;
+  for (const { planned, method: other, reason } of replacedMethods(plan.layers, options.method))
+    report({ kind: 'status', text: `${planned.layer.name}: ${other}, ${reason}`, lasting: true });
   const budgets = await budgetsOf(resources, database, unitCosts, options, report);
+  if (options.sequential === 'layer') resources.releaseInputs();
   const compressed: CompressedLayer[] = [];
   const results: CnnLayerResult[] = [];
   for (const [done, planned] of plan.layers.entries()) {
     const start = performance.now();
-    const { layer, entries } = planned;
-    const budget = budgets.get(planned)!;
-    const { name, rows, columns, groups } = layer;
-    const shape = { name, rows, columns, groups };
-    const dense = budget >= entries;
-    // Behind nothing that changed, and with its own inputs, a dense layer is right as it is.
-    if (dense && (compressed.length === 0 || sequential === 'dense')) {
-      const reason = sparsity === 0 ? 'nothing is to be removed' : worthMore;
-      results.push({ ...shape, method: undefined, nonzeros: entries, relativeError: 0, reason });
-    } else {
-      const statistics: LayerStatistics =
-        sequential === 'dense'
-          ? (await resources.denseInputs()).get(planned)!
-          : await gatherWithTargets(model, prefixOf(resources, compressed), planned, images, gathering);
-      const problems = layerProblems(planned, statistics, compute);
-      const { factors, ...result } = dense
-        ? denseSolution(problems, entries)
-        : ((await solveByMethod(planned, problems, method, [budget], options, resources))[0] as LayerSolution);
-      const offsets = offsetsOf(planned, statistics, productOf({ factors }, groups, compute));
-      compressed.push({ planned, factors: balanced(factors, groups), offsets });
-      const { error, energy, nonzeros } = result;
-      const relativeError = energy > 0 ? error / energy : 0;
-      results.push({
-        ...shape,
-        method: result.method,
-        nonzeros,
-        relativeError,
-        ...(dense && { reason: `${worthMore}; refitted to what is compressed before it` }),
-      });
-    }
+    const { layer, result } = await compressLayer(resources, planned, budgets.get(planned)!, compressed, options);
+    if (layer) compressed.push(layer);
+    results.push(result);
     const seconds = (performance.now() - start) / 1000;
-    report({ kind: 'layer', done: done + 1, total: plan.layers.length, layer: results.at(-1)!, seconds });
+    report({ kind: 'layer', done: done + 1, total: plan.layers.length, layer: result, seconds });
   }
   return { compressed, results };
+}
+
+/** @returns no layer where that of the model stays. */
+async function compressLayer(
+  resources: CnnResources,
+  planned: PlannedLayer,
+  budget: number,
+  compressed: readonly CompressedLayer[],
+  options: CnnCompressOptions,
+): Promise<{ layer?: CompressedLayer; result: CnnLayerResult }> {
+  const { model, images, gathering, compute } = resources;
+  const { method, sparsity, sequential } = options;
+  const { layer, entries } = planned;
+  const { name, rows, columns, groups } = layer;
+  const shape = { name, rows, columns, groups };
+  const stays = (reason: string) => ({
+    result: { ...shape, method: undefined, nonzeros: entries, relativeError: 0, reason },
+  });
+  const dense = budget >= entries;
+  // Behind nothing that changed, and with its own inputs, a dense layer is right as it is.
+  if (dense && (compressed.length === 0 || sequential === 'dense'))
+    return stays(sparsity === 0 ? 'nothing is to be removed' : worthMore);
+  const statistics: LayerStatistics =
+    sequential === 'dense'
+      ? await resources.denseInputsOf(planned)
+      : await gatherWithTargets(model, prefixOf(resources, compressed), planned, images, gathering);
+  const problems = layerProblems(planned, statistics, compute);
+  const solution = dense
+    ? denseSolution(problems)
+    : ((await solveByMethod(planned, problems, method, [budget], options, resources))[0] as LayerSolution);
+  const { error, energy } = solution;
+  const factors = balanced(solution.factors, groups);
+  const product = productOf({ factors }, groups, compute);
+  const written = writtenFactors(planned, factors);
+  const { storedType } = layer.weight;
+  if (![...written, ...writtenFactors(planned, [product])].every((each) => fits(each, storedType)))
+    return stays(`weights of a channel that is hardly seen would be too large for ${storedType}`);
+  const reason = dense ? `${worthMore}; refitted to what is compressed before it` : methodFor(planned, method).reason;
+  return {
+    layer: { planned, factors, offsets: offsetsOf(planned, statistics, product) },
+    result: {
+      ...shape,
+      method: solution.method,
+      nonzeros: dense ? entries : written.reduce((sum, factor) => sum + countNonzeros(factor), 0),
+      relativeError: energy > 0 ? error / energy : 0,
+      ...(reason !== undefined && { reason }),
+    },
+  };
+}
+
+/** Largest fp16. */
+const largestHalf = 65504;
+
+/** Can these values be stored? */
+function fits({ data }: Matrix, type: FloatType): boolean {
+  const limit = type === 'F16' ? largestHalf : Number.MAX_VALUE;
+  return data.every((value) => Math.abs(value) <= limit);
+}
+
+/** Layers that get another method than the one asked for. */
+function replacedMethods(layers: readonly PlannedLayer[], method: CnnMethodName) {
+  return layers
+    .map((planned) => ({ planned, ...methodFor(planned, method) }))
+    .filter(({ reason }) => reason !== undefined);
 }
 
 const worthMore = 'its nonzeros are worth more than those of others';
 
 /** A layer that keeps all of its weights makes up for those before it. */
-function denseSolution(problems: readonly LinearProblem[], nonzeros: number) {
-  return {
-    method: undefined,
-    factors: [stackRows(problems.map(({ weight }) => weight))],
-    nonzeros,
-    error: 0,
-    energy: 0,
-  };
+function denseSolution(problems: readonly LinearProblem[]) {
+  return { method: undefined, factors: [stackRows(problems.map(({ weight }) => weight))], error: 0, energy: 0 };
 }
 
 /** The model with the layers so far compressed, as products: what the next layer sees. */

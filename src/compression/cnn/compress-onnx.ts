@@ -4,27 +4,24 @@ import { resolve } from 'node:path';
 import { ImageModel } from '../../calibration/image-model.js';
 import type { SkippedImage } from '../../calibration/images/image-batches.js';
 import { DoubleSparseError } from '../../errors.js';
-import { OutputParity, type Parity } from '../../evaluation/parity.js';
+import type { Parity } from '../../evaluation/parity.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
 import { parseOnnx } from '../../formats/onnx/reader.js';
 import { serializeOnnx, writeOnnx } from '../../formats/onnx/writer.js';
 import { chooseEngine, createChosenEngine } from '../../linalg/engines/select.js';
+import type { UncomparedOutput } from '../../models/cnn/comparable-outputs.js';
 import type { KeptLayer } from '../../models/cnn/layer.js';
 import { type LayerStoredWeight, rewriteModel } from '../../models/cnn/rewrite.js';
 import { type CnnCalibration, CnnResources } from './cnn-resources.js';
 import { type CnnEvent, type CnnLayerResult, compressLayers, LevelDatabase } from './cnn-run.js';
+import type { CompressedModel } from './compressed-model.js';
 import { type ModelCosts, modelCosts } from './model-costs.js';
 import type { CnnCompressOptions } from './options.js';
 import type { PlannedLayer } from './planned-layer.js';
-import { type CompressedLayer, rewritingOf } from './replacement.js';
-import { productOf } from './solve-layer.js';
+import { rewritingOf } from './replacement.js';
+import { verifyModel } from './verify-model.js';
 
-/** Calibration images on which outputs are compared. */
-const comparedImages = 64;
-/** Most that outputs of the written model may differ from those of the products they were made from, as a part of the largest. */
-const verificationTolerance = 1e-3;
-/** The same for models that compute in half precision. */
-const halfTolerance = 3e-2;
+export { verifyModel };
 
 export interface OnnxCompressionResult {
   readonly layers: readonly CnnLayerResult[];
@@ -43,6 +40,8 @@ export interface OnnxCompressionResult {
   readonly skipped: readonly SkippedImage[];
   /** Outputs next to those of the source on calibration images, by name. */
   readonly parity: Readonly<Record<string, Parity>>;
+  /** Outputs that are not: their values say nothing about how near the models are. */
+  readonly notCompared: readonly UncomparedOutput[];
   readonly engine: string;
   readonly seconds: number;
   readonly peakMemoryBytes: number;
@@ -95,7 +94,9 @@ export class OnnxCompressor {
     const { model } = resources;
     const { unitCosts } = costs;
     const counted = options.cost === 'nonzeros' ? new Map([...unitCosts.keys()].map((each) => [each, 1])) : unitCosts;
-    const [start, shared] = [performance.now(), resources.sharedSeconds + this.#database.secondsOf(options.method)];
+    for (const text of notices(resources.outputs, options)) report({ kind: 'status', text, lasting: true });
+    const shared = this.#database.secondsOf(options.method) ?? resources.keptSeconds;
+    const start = performance.now();
     const { compressed, results } = await compressLayers(resources, this.#database, counted, options, report);
     const { format } = options;
     const rewritten = rewriteModel(model, rewritingOf(model, compressed), { format });
@@ -112,15 +113,6 @@ export class OnnxCompressor {
   close(): Promise<void> {
     return this.resources.close();
   }
-}
-
-export interface CompressedModel {
-  readonly model: OnnxModel;
-  readonly weights: readonly LayerStoredWeight[];
-  readonly compressed: readonly CompressedLayer[];
-  readonly layers: readonly CnnLayerResult[];
-  /** What an earlier run computed for this one too is counted. */
-  readonly seconds: number;
 }
 
 /**
@@ -144,7 +136,7 @@ export async function compressOnnx(
   try {
     const result = await compressor.compress(options, report);
     report({ kind: 'status', text: 'verifying and writing' });
-    const parity = await verifyModel(resources, result, out);
+    const { parity, notCompared } = await verifyModel(resources, result, out);
     const bytes = writeOnnx(result.model, out);
     verifyFile(result.model, out);
     const { plan, images } = resources;
@@ -162,6 +154,7 @@ export async function compressOnnx(
       images: images.count - images.skipped.length,
       skipped: images.skipped,
       parity,
+      notCompared,
       engine: createChosenEngine(chooseEngine(options.engine)).description,
       seconds: (performance.now() - start) / 1000,
       peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
@@ -171,55 +164,12 @@ export async function compressOnnx(
   }
 }
 
-/**
- * Loads the new model with onnxruntime and compares its outputs with those of the products that it was made from.
- * @returns its parity with the source, by output.
- * @throws DoubleSparseError `verification-failed`
- */
-export async function verifyModel(
-  { model, images, gathering, compute }: CnnResources,
-  { model: written, compressed }: CompressedModel,
-  path: string,
-): Promise<Record<string, Parity>> {
-  const products = compressed.map(({ planned, factors, offsets }) => {
-    return { planned, factors: [productOf({ factors }, planned.layer.groups, compute)], offsets };
-  });
-  const expectedModel = rewriteModel(model, rewritingOf(model, products), { format: 'plain' }).model;
-  const opened: ImageModel[] = [];
-  try {
-    for (const each of [model, expectedModel, written]) opened.push(await ImageModel.open(each, gathering));
-    const [source, expected, actual] = opened;
-    const toSource = new Map<string, OutputParity>();
-    const toExpected = new Map<string, OutputParity>();
-    for await (const batch of images.batches(comparedImages)) {
-      const [dense, wanted, made] = [await source.run(batch), await expected.run(batch), await actual.run(batch)];
-      for (const [name, output] of Object.entries(made)) {
-        for (const [parities, other] of [
-          [toSource, dense[name]],
-          [toExpected, wanted[name]],
-        ] as const) {
-          const parity = parities.get(name) ?? new OutputParity();
-          parities.set(name, parity);
-          parity.add(other, output);
-        }
-      }
-    }
-    const halves = compressed.some(({ planned }) => planned.layer.weight.type !== 'F32');
-    for (const [name, parity] of toExpected)
-      check(name, parity.finish(), halves ? halfTolerance : verificationTolerance, path);
-    return Object.fromEntries([...toSource].map(([name, parity]) => [name, parity.finish()]));
-  } finally {
-    for (const each of opened) await each.close();
-  }
-}
-
-function check(name: string, { maximumRelative }: Parity, tolerance: number, path: string): void {
-  if (maximumRelative <= tolerance) return;
-  throw new DoubleSparseError(
-    'verification-failed',
-    `${path} was not written: its output ${name} would differ by ${maximumRelative.toPrecision(3)} from what its factors make, ${tolerance} is allowed`,
-    { data: { path, output: name, difference: maximumRelative, limit: tolerance }, hint: 'try --format plain' },
-  );
+/** Outputs that are not compared, and what follows. */
+function notices({ compared, others }: CnnResources['outputs'], { allocate }: CnnCompressOptions): string[] {
+  const lines = others.map(({ name, reason }) => `the output ${name} is not compared: ${reason}`);
+  if (compared.length > 0) return lines;
+  const weighed = allocate === 'errors' ? ['no output can be compared: errors of all layers weigh the same'] : [];
+  return [...lines, ...weighed, 'no output can be compared: the new model is only loaded by onnxruntime, not verified'];
 }
 
 /** What lies on the disk is what was verified. @throws DoubleSparseError `verification-failed` */

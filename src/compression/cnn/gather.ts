@@ -57,7 +57,8 @@ export async function gatherInputs(
 /**
  * Statistics of one layer's inputs behind the compressed prefix, and of the outputs wanted there: those of the dense
  * model; where a shortcut is added to them, what makes their sum that of the dense model, so that the layer makes up for
- * errors of the shortcut too.
+ * errors of the shortcut too. A layer that adds what is no constant has none: its weight would take that over, and the
+ * node would add it again.
  * @param dense the source model. @param current the same with the layers before compressed.
  */
 export async function gatherWithTargets(
@@ -68,6 +69,8 @@ export async function gatherWithTargets(
   options: GatherOptions,
 ): Promise<LayerStatistics> {
   const { outputs } = planned;
+  if (!outputs.every(({ offsetIsComplete }) => offsetIsComplete))
+    return (await gatherInputs(current, [planned], images, options)).get(planned) as LayerStatistics;
   const shortcuts = outputs.flatMap(({ sum }) => (sum ? [sum.other] : []));
   const inputs = outputs.map(({ use }) => use.input);
   const wanted = await TensorReader.open(

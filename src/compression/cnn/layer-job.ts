@@ -1,3 +1,4 @@
+import { withFittedScales } from '../../calibration/output-corrections.js';
 import { DoubleSparseError } from '../../errors.js';
 import { doubleSparseLevels } from '../../factorization/double-sparse/levels.js';
 import type { Factorization, FactorizationOptions } from '../../factorization/factorization.js';
@@ -19,20 +20,14 @@ export interface LayerJob {
 }
 
 /**
- * Runs one job; one result for each budget. Errors of the mathematics come back with the name of the layer in front.
+ * Runs one job; one result for each budget, its outputs scaled as fits best. Errors of the mathematics come back with the name of the layer in front.
  * @throws DoubleSparseError
  */
-export function runLayerJob(
-  { name, method, weight, gram, budgets, options }: LayerJob,
-  compute: Compute,
-): Factorization[] {
+export function runLayerJob(job: LayerJob, compute: Compute): Factorization[] {
+  const { name, method, weight, gram } = job;
   validateLayer(weight, gram, name);
   try {
-    const { effort } = options;
-    if (method === 'double-sparse' && effort === 'search' && budgets.length > 1)
-      return doubleSparseLevels(weight, gram, budgets, options, compute);
-    if (method === 'obc') return obcLevels(weight, gram, budgets, options, compute);
-    return budgets.map((budget) => methods[method](weight, gram, { ...options, budget }, compute));
+    return factorizations(job, compute).map((each) => withFittedScales(weight, gram, each, compute));
   } catch (error) {
     if (!(error instanceof DoubleSparseError)) throw error;
     const { code, message, data, hint } = error;
@@ -42,4 +37,12 @@ export function runLayerJob(
       ...(hint !== undefined && { hint }),
     });
   }
+}
+
+function factorizations({ method, weight, gram, budgets, options }: LayerJob, compute: Compute): Factorization[] {
+  const { effort } = options;
+  if (method === 'double-sparse' && effort === 'search' && budgets.length > 1)
+    return doubleSparseLevels(weight, gram, budgets, options, compute);
+  if (method === 'obc') return obcLevels(weight, gram, budgets, options, compute);
+  return budgets.map((budget) => methods[method](weight, gram, { ...options, budget }, compute));
 }

@@ -2,7 +2,7 @@ import type { Effort } from '../../factorization/factorization.js';
 import type { CnnResources } from './cnn-resources.js';
 import type { CnnMethodName } from './options.js';
 import type { PlannedLayer } from './planned-layer.js';
-import { type LayerSolution, layerProblems, solveByMethod } from './solve-layer.js';
+import { type LayerSolution, layerProblems, offsetsOf, productOf, solveByMethod } from './solve-layer.js';
 
 /** A measured way to compress a layer. */
 export interface MeasuredLevel {
@@ -22,13 +22,14 @@ const weighedError = 0.02;
 export interface LevelCurve {
   /** Dense first. */
   readonly levels: readonly MeasuredLevel[];
-  /** The solution of the level at which the layer is weighed, see budgets.ts. */
+  /** The solution of the level at which the layer is weighed, see budgets.ts, and its constants. */
   readonly weighed: LayerSolution;
+  readonly offsets: readonly Float64Array[] | undefined;
 }
 
 /**
  * Errors of every layer at every level under the inputs of the dense model, as in the level database of Optimal Brain
- * Compression (arXiv 2208.11580, section 5).
+ * Compression (arXiv 2208.11580, section 5). Wave by wave: so many inputs are in memory at a time.
  * @param onLayer called after each layer with the number of those that are done.
  */
 export async function levelCurves(
@@ -37,30 +38,33 @@ export async function levelCurves(
   options: { readonly effort: Effort; readonly seed: number },
   onLayer: (done: number) => void = () => {},
 ): Promise<Map<PlannedLayer, LevelCurve>> {
-  const { plan, pool } = resources;
-  const inputs = await resources.denseInputs();
+  const { waves, pool, compute } = resources;
   const curves = new Map<PlannedLayer, LevelCurve>();
   const measure = async (planned: PlannedLayer): Promise<void> => {
-    const problems = layerProblems(planned, inputs.get(planned)!, resources.compute);
+    const inputs = await resources.denseInputsOf(planned);
+    const problems = layerProblems(planned, inputs, compute);
     const budgets = [...new Set(densities.map((density) => Math.max(2, Math.floor(density * planned.entries))))];
     const solutions = await solveByMethod(planned, problems, method, budgets, options, resources);
     const measured = solutions.map(({ error, energy }, i) => ({
       nonzeros: budgets[i],
       error: energy > 0 ? error / energy : 0,
     }));
-    const weighed = measured.findIndex(({ error }) => error >= weighedError);
+    const weighed = solutions.at(measured.findIndex(({ error }) => error >= weighedError)) as LayerSolution;
     curves.set(planned, {
       levels: [{ nonzeros: planned.entries, error: 0 }, ...measured],
-      weighed: solutions.at(weighed) as LayerSolution,
+      weighed,
+      offsets: offsetsOf(planned, inputs, productOf(weighed, planned.layer.groups, compute)),
     });
     onLayer(curves.size);
   };
-  // The longest first; two for each worker, so that each has work without all matrices being in memory.
-  const waiting = [...plan.layers].sort((a, b) => costOf(b) - costOf(a));
-  const lane = async (): Promise<void> => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) await measure(next);
-  };
-  await Promise.all(Array.from({ length: 2 * pool.workers }, lane));
+  for (const wave of waves) {
+    // The longest first; two for each worker, so that each has work without all matrices being in memory.
+    const waiting = [...wave].sort((a, b) => costOf(b) - costOf(a));
+    const lane = async (): Promise<void> => {
+      for (let next = waiting.shift(); next; next = waiting.shift()) await measure(next);
+    };
+    await Promise.all(Array.from({ length: 2 * pool.workers }, lane));
+  }
   return curves;
 }
 

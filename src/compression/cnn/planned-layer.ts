@@ -5,6 +5,8 @@ import { findLayers } from '../../models/cnn/find-layers.js';
 import { indexGraph } from '../../models/cnn/graph-index.js';
 import type { CnnLayer, KeptLayer } from '../../models/cnn/layer.js';
 import { type LayerOutput, layerOutput } from '../../models/cnn/layer-output.js';
+import { secondFactors } from '../../models/cnn/stored-layers.js';
+import { unpackConstants } from '../../models/cnn/unpack-constants.js';
 import { readLayerWeight } from '../../models/cnn/weight-layout.js';
 import { namePattern } from '../name-pattern.js';
 
@@ -27,6 +29,14 @@ export interface CnnPlan {
   readonly entries: number;
 }
 
+/** 2 GiB: what the covariances of one layer's inputs may take; methods need a few times as much. */
+const maximumStatisticsBytes = 2 ** 31;
+
+/** Bytes of the covariances of a layer's inputs, of every use and group: fp32, inputs x inputs. */
+export function statisticsBytes({ uses, groups, columns }: CnnLayer): number {
+  return uses.length * groups * columns ** 2 * 4;
+}
+
 export interface CnnPlanOptions {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
@@ -34,29 +44,36 @@ export interface CnnPlanOptions {
 
 /**
  * Decides for each layer of a model whether it is compressed.
- * @throws DoubleSparseError `file-unsupported` for a model without any, `option-out-of-range` when include and exclude
+ * @throws DoubleSparseError `file-unsupported` for a model without any or one that is compressed already, `option-out-of-range` when include and exclude
  *   leave nothing or a pattern matches nothing, `non-finite-value` naming the layer; those of {@link findLayers}
  */
 export function planCnn(model: OnnxModel, { include, exclude }: CnnPlanOptions): CnnPlan {
   const { layers: found, kept } = findLayers(model);
+  refuseCompressed(model, found);
   if (found.length === 0) throw nothingFound(model, kept);
   refuseIdlePatterns([...include, ...exclude], found);
   const [included, excluded] = [include.map(namePattern), exclude.map(namePattern)];
   const takes = ({ name }: CnnLayer): boolean =>
     included.some((test) => test(name)) && !excluded.some((test) => test(name));
+  const wide = (layer: CnnLayer): boolean => statisticsBytes(layer) > maximumStatisticsBytes;
   const index = indexGraph(model);
-  const layers = found.filter(takes).map((layer): PlannedLayer => {
-    const alone = layer.uses.length === 1;
-    const outputs = layer.uses.map((use) => layerOutput(model, index, layer, use, alone));
-    const weight = readLayerWeight(model, layer);
-    return {
-      layer,
-      outputs,
-      weight: scaledRows(weight, (outputs[0] as LayerOutput).gain),
-      centered: outputs.every(({ offsetIsFree }) => offsetIsFree),
-      entries: layer.rows * layer.columns,
-    };
-  });
+  const taken = found.filter(takes);
+  const layers = taken
+    .filter((layer) => !wide(layer))
+    .map((layer): PlannedLayer => {
+      const alone = layer.uses.length === 1;
+      const outputs = layer.uses.map((use) => layerOutput(model, index, layer, use, alone));
+      const weight = readLayerWeight(model, layer);
+      return {
+        layer,
+        outputs,
+        weight: scaledRows(weight, (outputs[0] as LayerOutput).gain),
+        centered: outputs.every(({ offsetIsFree }) => offsetIsFree),
+        entries: layer.rows * layer.columns,
+      };
+    });
+  const tooWide = taken.filter(wide).map((layer) => keptLayer(layer, tooWideReason(layer)));
+  if (layers.length === 0 && tooWide.length > 0) throw nothingFound(model, tooWide);
   if (layers.length === 0) {
     throw new DoubleSparseError('option-out-of-range', 'include and exclude leave no layer to compress', {
       data: { include, exclude },
@@ -66,7 +83,7 @@ export function planCnn(model: OnnxModel, { include, exclude }: CnnPlanOptions):
   const left = found.filter((layer) => !takes(layer));
   return {
     layers,
-    kept: [...kept, ...left.map(keptByChoice)],
+    kept: [...kept, ...tooWide, ...left.map((layer) => keptLayer(layer, 'not included'))],
     entries: layers.reduce((sum, { entries }) => sum + entries, 0),
   };
 }
@@ -85,10 +102,28 @@ export function groupRows(matrix: Matrix, groups: number, group: number): Matrix
   return rowsOf(matrix, group * count, count);
 }
 
-function keptByChoice({ name, kind, rows, columns, uses }: CnnLayer): KeptLayer {
+function keptLayer({ name, kind, rows, columns, uses }: CnnLayer, reason: string): KeptLayer {
   const opType = { conv: 'Conv', matmul: 'MatMul', gemm: 'Gemm' }[kind];
   const output = uses[0]?.output ?? '';
-  return { name, opType, output, channels: rows, parameters: rows * columns, reason: 'not included' };
+  return { name, opType, output, channels: rows, parameters: rows * columns, reason };
+}
+
+function tooWideReason(layer: CnnLayer): string {
+  const gibibytes = (statisticsBytes(layer) / 2 ** 30).toFixed(1);
+  return `the covariance of its ${layer.columns} inputs would take ${gibibytes} GiB, 2 are allowed`;
+}
+
+/** Of the factors of a weight, one would be taken for its outputs; and packed ones for no weights at all. */
+function refuseCompressed(model: OnnxModel, layers: readonly CnnLayer[]): void {
+  const [packed] = unpackConstants(model).packed.keys();
+  const [factor] = secondFactors(layers).keys();
+  const found = packed ?? factor?.weight.name;
+  if (found === undefined) return;
+  const what = packed === undefined ? 'is a factor of a weight' : 'is stored as nonzeros and a bitmask';
+  throw new DoubleSparseError('file-unsupported', `${model.path} is compressed already: ${found} ${what}`, {
+    data: { path: model.path, tensor: found },
+    hint: 'compress the model that it was made from, at a higher sparsity',
+  });
 }
 
 function nothingFound(model: OnnxModel, kept: readonly KeptLayer[]): DoubleSparseError {

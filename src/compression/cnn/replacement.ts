@@ -24,14 +24,10 @@ export function rewritingOf(model: OnnxModel, compressed: Iterable<CompressedLay
   const batchNormalizations = new Map<BatchNormalization, BatchNormalizationReplacement>();
   for (const { planned, factors, offsets } of compressed) {
     const { layer, outputs } = planned;
-    const gain = outputs[0]!.gain;
-    // A channel that the model multiplies by zero stays zero, whatever its weights.
-    const inverse = gain.map((value) => (value === 0 ? 0 : 1 / value));
-    const [a, b] = factors as [Matrix, Matrix | undefined];
     const biases = outputs.map(({ batchNormalization }, use) =>
       batchNormalization || !offsets ? undefined : Float32Array.from(offsets[use]!),
     );
-    layers.set(layer, { weight: layerWeight(scaledRows(a, inverse), b, layer), biases });
+    layers.set(layer, { weight: layerWeight(writtenFactors(planned, factors), layer), biases });
     for (const [use, { batchNormalization, offset }] of outputs.entries()) {
       if (!batchNormalization || !offsets) continue;
       const shift = model.readFloats(batchNormalization.shift.tensor);
@@ -43,8 +39,16 @@ export function rewritingOf(model: OnnxModel, compressed: Iterable<CompressedLay
   return { layers, batchNormalizations };
 }
 
+/** Factors in the scale of the node's own outputs. A channel that the model multiplies by zero gets zeros. */
+export function writtenFactors({ outputs }: PlannedLayer, factors: readonly Matrix[]): readonly Matrix[] {
+  const [a, ...others] = factors as [Matrix, ...Matrix[]];
+  const inverse = outputs[0]!.gain.map((value) => (value === 0 ? 0 : 1 / value));
+  return [scaledRows(a, inverse), ...others];
+}
+
 /** Two factors, or one matrix where there is one, or nothing between the factors. */
-function layerWeight(a: Matrix, b: Matrix | undefined, { rows, columns }: CnnLayer): LayerWeight {
+function layerWeight(factors: readonly Matrix[], { rows, columns }: CnnLayer): LayerWeight {
+  const [a, b] = factors as [Matrix, Matrix | undefined];
   if (!b) return { kind: 'dense', weight: a };
   return b.rows === 0 ? { kind: 'dense', weight: zeros(rows, columns) } : { kind: 'factors', a, b };
 }

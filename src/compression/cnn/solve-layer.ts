@@ -2,14 +2,18 @@ import type { InputStatistics } from '../../calibration/input-gram.js';
 import { fittedOffset, type LinearProblem, linearProblem } from '../../calibration/linear-target.js';
 import type { Effort } from '../../factorization/factorization.js';
 import { quadraticForm } from '../../factorization/layer-error.js';
+import { obcMaximumInputs } from '../../factorization/obc/obc.js';
 import type { MethodName } from '../../factorization/registry.js';
 import { balanceScales } from '../../formats/container/balance-scales.js';
 import type { Compute } from '../../linalg/compute.js';
-import { type Matrix, stackRows, zeros } from '../../linalg/matrix.js';
+import { type Matrix, zeros } from '../../linalg/matrix.js';
+import type { LayerOutput } from '../../models/cnn/layer-output.js';
 import type { MatrixPool } from '../matrix-pool.js';
 import type { LayerStatistics } from './gather.js';
 import type { CnnMethodName } from './options.js';
 import { groupRows, type PlannedLayer } from './planned-layer.js';
+import { stackGroups } from './stack-groups.js';
+import { reachableRows } from './target-rows.js';
 
 /** Exact pruning of wider layers would take minutes and more; `auto` then takes ADMM pruning alone for one sparse matrix. */
 const widestForObc = 1200;
@@ -34,14 +38,27 @@ export interface LayerSolution {
 
 /** One linear problem for each group of a layer. */
 export function layerProblems(
-  { layer, weight, centered }: PlannedLayer,
+  { layer, outputs, weight, centered }: PlannedLayer,
   statistics: LayerStatistics,
   compute: Compute,
 ): LinearProblem[] {
+  const { gain } = outputs[0] as LayerOutput;
+  const size = layer.rows / layer.groups;
   return Array.from({ length: layer.groups }, (_, group) => {
     const uses = statistics.map((groups) => groups[group] as InputStatistics);
-    return linearProblem(groupRows(weight, layer.groups, group), uses, centered, compute);
+    const own = groupRows(weight, layer.groups, group);
+    const { weight: target, gram } = linearProblem(own, uses, centered, compute);
+    return { weight: reachableRows(target, own, gain.subarray(group * size, (group + 1) * size)), gram };
   });
+}
+
+/** The method that a layer gets where another one was asked for that cannot do it, and why. */
+export function methodFor(
+  { layer }: Pick<PlannedLayer, 'layer'>,
+  method: CnnMethodName,
+): { readonly method: CnnMethodName; readonly reason?: string } {
+  if (method !== 'obc' || layer.columns <= obcMaximumInputs) return { method };
+  return { method: 'admm', reason: `obc takes ${obcMaximumInputs} inputs at most, it has ${layer.columns}` };
 }
 
 /** What computes: worker threads for methods, this thread for products. */
@@ -88,12 +105,9 @@ async function solveLayer(
   const energies = problems.map(({ weight, gram }) => Math.max(0, quadraticForm(weight, gram, compute)));
   return budgets.map((_, i): LayerSolution => {
     const parts = results.map((each) => each[i]!);
-    const factorCount = parts[0]!.factors.length;
     return {
       method,
-      factors: Array.from({ length: factorCount }, (_each, factor) =>
-        stackRows(parts.map(({ factors }) => factors[factor] as Matrix)),
-      ),
+      factors: stackGroups(parts.map(({ factors }) => factors)),
       nonzeros: parts.reduce((sum, { metrics }) => sum + metrics.nonzeros, 0),
       error: parts.reduce((sum, { metrics }, group) => sum + metrics.relativeError * (energies[group] as number), 0),
       energy: energies.reduce((sum, energy) => sum + energy, 0),
@@ -102,18 +116,19 @@ async function solveLayer(
 }
 
 /**
- * The same for any method of the command line. `auto` is the better of two factors and of one sparse matrix, for each
- * budget.
+ * The same for any method of the command line, see {@link methodFor}. `auto` is the better of two factors and of one
+ * sparse matrix, for each budget.
  */
 export async function solveByMethod(
   planned: PlannedLayer,
   problems: readonly LinearProblem[],
-  method: CnnMethodName,
+  asked: CnnMethodName,
   budgets: readonly number[],
   options: SolveOptions,
   solver: Solver,
 ): Promise<LayerSolution[]> {
   const solve = (each: MethodName) => solveLayer(planned, problems, each, budgets, options, solver);
+  const { method } = methodFor(planned, asked);
   if (method !== 'auto') return solve(method);
   const [factored, sparse] = await Promise.all([solve('double-sparse'), solve('admm')]);
   const open = factored.some(({ error }, i) => error > obcToAdmm * sparse[i].error);
@@ -164,5 +179,5 @@ export function balanced(factors: readonly Matrix[], groups: number): readonly M
   const parts = Array.from({ length: groups }, (_, group) =>
     balanceScales(groupRows(a, groups, group), groupRows(b, groups, group)),
   );
-  return [stackRows(parts.map((part) => part.a)), stackRows(parts.map((part) => part.b))];
+  return stackGroups(parts.map((part) => [part.a, part.b]));
 }

@@ -8,7 +8,7 @@ import { measured, type Solution } from '../measure.js';
 import { RowEliminations } from './row-eliminations.js';
 
 /** Above, one row takes seconds and its factor rows more than 128 MiB. */
-const maximumInputs = 4096;
+export const obcMaximumInputs = 4096;
 /** Rows run to the end first, to learn at which loss the choice over rows will stop. */
 const sampleRows = 24;
 /** The other rows run up to this multiple of that loss: enough nearly always, and they are run again where it is not. */
@@ -68,11 +68,11 @@ interface Eliminations {
 }
 
 function refuseLarge({ rows, columns }: Matrix): void {
-  if (columns <= maximumInputs) return;
+  if (columns <= obcMaximumInputs) return;
   throw new DoubleSparseError(
     'layer-too-large',
-    `Optimal Brain Compression of a ${rows}x${columns} weight: at most ${maximumInputs} inputs are supported`,
-    { data: { rows, columns, limit: maximumInputs }, hint: 'use the method admm or sparsegpt' },
+    `Optimal Brain Compression of a ${rows}x${columns} weight: at most ${obcMaximumInputs} inputs are supported`,
+    { data: { rows, columns, limit: obcMaximumInputs }, hint: 'use the method admm or sparsegpt' },
   );
 }
 

@@ -1,7 +1,7 @@
 import type { OnnxModel, OnnxNode } from '../../formats/onnx/model.js';
 import { floatAttribute, integerAttribute, isStandard } from '../../formats/onnx/node.js';
 import { type FloatConstant, findConstant } from './constants.js';
-import { type GraphIndex, indexGraph } from './graph-index.js';
+import type { GraphIndex } from './graph-index.js';
 import type { BatchNormalization } from './layer.js';
 
 /** The parameters of a BatchNormalization in inference mode, undefined for any other node or if they are no constants. */
@@ -23,10 +23,4 @@ export function batchNormalizationOf(
     return undefined;
   const name = message.name || (message.output[0] as string);
   return { node, name, axis: 1, epsilon: floatAttribute(message, 'epsilon', 1e-5), scale, shift, mean, variance };
-}
-
-/** All of a model, in the order of execution: those behind layers that are not rewritten too. */
-export function findBatchNormalizations(model: OnnxModel): BatchNormalization[] {
-  const index = indexGraph(model);
-  return model.nodes.flatMap((node) => batchNormalizationOf(model, index, node) ?? []);
 }

@@ -1,7 +1,7 @@
 import type { ConvolutionGeometry } from '../../calibration/convolution-geometry.js';
 import { DoubleSparseError } from '../../errors.js';
 import { type OnnxModel, type OnnxNode, subgraphsOf } from '../../formats/onnx/model.js';
-import { integerAttribute, isStandard } from '../../formats/onnx/node.js';
+import { floatAttribute, integerAttribute, isStandard } from '../../formats/onnx/node.js';
 import type { GraphProto, NodeProto } from '../../formats/onnx/proto/onnx_pb.js';
 import { elementCount } from '../../linalg/element-count.js';
 import { batchNormalizationOf } from './batch-normalization.js';
@@ -138,8 +138,9 @@ function conflict(index: GraphIndex, group: readonly Candidate[]): string | unde
       if (message.output[0]) names.add(message.output[0]);
     }
   }
-  const signature = ({ kind, transposed, groups, weight }: Candidate) =>
-    `${kind} ${transposed} ${groups} ${weight.type}`;
+  // alpha is part of the linear map that is fitted once for all uses; beta is not: each use gets a bias of its own.
+  const signature = ({ kind, transposed, groups, weight, node }: Candidate) =>
+    `${kind} ${transposed} ${groups} ${weight.type} ${floatAttribute(node.message, 'alpha', 1)}`;
   const other = group.find((candidate) => signature(candidate) !== signature(first));
   return other && `it shares its weight with ${nameOf(other.node.message)}, which uses it differently`;
 }

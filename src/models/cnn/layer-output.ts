@@ -16,6 +16,8 @@ export interface LayerOutput {
   readonly offset: Float64Array;
   /** Is the offset ours to change? */
   readonly offsetIsFree: boolean;
+  /** Is the offset all that is added to gain (W x)? Else the node adds a bias that is no constant, too. */
+  readonly offsetIsComplete: boolean;
   /** The batch normalisation whose parameters are part of gain and offset. */
   readonly batchNormalization: BatchNormalization | undefined;
   /** Where y is read by an Add alone (of a shortcut): what that makes, and the other summand. */
@@ -52,6 +54,7 @@ export function layerOutput(
     gain,
     offset,
     offsetIsFree: normalization !== undefined || use.bias.kind !== 'other',
+    offsetIsComplete: use.bias.kind !== 'other',
     batchNormalization: normalization,
     sum: isShortcut ? { name: reader.output[0] as string, other } : undefined,
     transposedInput: kind === 'gemm' && integerAttribute(message, 'transA', 0) === 1,

@@ -1,6 +1,5 @@
 import { clone } from '@bufbuild/protobuf';
 import { DoubleSparseError } from '../../errors.js';
-import type { FloatType } from '../../formats/dtype.js';
 import { newPart, type OnnxModel, type OnnxNode } from '../../formats/onnx/model.js';
 import { type NodeProto, NodeProtoSchema } from '../../formats/onnx/proto/onnx_pb.js';
 import type { Matrix } from '../../linalg/matrix.js';
@@ -41,8 +40,6 @@ export interface Rewriting {
 export interface RewriteOptions {
   /** Default packed. */
   readonly format?: WeightFormat;
-  /** Type to store new weights in. Default: that of the weight they replace. Nodes read the same type as before. */
-  readonly valueType?: FloatType;
 }
 
 /** A new weight: which one it is of which layer. */
@@ -94,14 +91,14 @@ function storeWeight(
   layer: CnnLayer,
   weight: LayerWeight | undefined,
   additions: GraphAdditions,
-  { format = 'packed', valueType }: RewriteOptions,
+  { format = 'packed' }: RewriteOptions,
 ): LayerStoredWeight[] {
   if (!weight) return [];
   const { type, storedType } = layer.weight;
   const store = (part: 'W' | 'A' | 'B', matrix: Matrix, shape: readonly number[]): LayerStoredWeight => {
     const values = inLayout(layer, matrix);
     const name = `${layer.name}/${part}.weight`;
-    const stored = additions.addWeight({ name, shape, values, type, storedType: valueType ?? storedType }, format);
+    const stored = additions.addWeight({ name, shape, values, type, storedType }, format);
     return { ...stored, layer, part };
   };
   if (weight.kind === 'dense') {

@@ -71,8 +71,8 @@ export function findStoredLayers(model: OnnxModel): { readonly layers: StoredLay
   return { layers: stored, kept };
 }
 
-/** A, by B. */
-function secondFactors(layers: readonly CnnLayer[]): Map<CnnLayer, CnnLayer> {
+/** A, by B: two layers that {@link rewriteModel} made of one. */
+export function secondFactors(layers: readonly CnnLayer[]): Map<CnnLayer, CnnLayer> {
   const seconds = new Map<CnnLayer, CnnLayer>();
   const byInput = new Map(
     layers.filter((layer) => factorName(layer)?.part === 'A').map((layer) => [firstUse(layer).input, layer]),

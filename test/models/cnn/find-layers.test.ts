@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
-import type { NodeDescription } from '../../../src/formats/onnx/node.js';
+import { makeNode, type NodeDescription } from '../../../src/formats/onnx/node.js';
 import { AttributeProtoSchema, NodeProtoSchema } from '../../../src/formats/onnx/proto/onnx_pb.js';
 import { parseOnnx } from '../../../src/formats/onnx/reader.js';
 import { floatTensor, rawTensor } from '../../../src/formats/onnx/tensor.js';
@@ -278,6 +278,23 @@ test('nodes that use one weight differently are both kept', () => {
   expect(both.map(({ reason }) => reason)).toEqual(
     Array(2).fill('it shares its weight with g, which uses it differently'),
   );
+});
+
+test('nodes that scale one weight differently are both kept, those that scale their bias differently are one layer', () => {
+  const gemm = (name: string, input: string, scale: Readonly<Record<string, number>>) =>
+    makeNode({
+      opType: 'Gemm',
+      name,
+      input: [input, 'w', 'b'],
+      output: [`${name}.out`],
+      attributes: Object.entries(scale).map(([key, f]) => create(AttributeProtoSchema, { name: key, type: 1, f })),
+    });
+  const initializers = [counting('w', [4, 4]), counting('b', [4])];
+  const scaled = find({ nodes: [gemm('f', 'x', {}), gemm('g', 'f.out', { alpha: 3 })], initializers });
+  expect(scaled.layers).toEqual([]);
+  expect(scaled.kept).toHaveLength(2);
+  const biased = find({ nodes: [gemm('f', 'x', {}), gemm('g', 'f.out', { alpha: 1, beta: 3 })], initializers });
+  expect(biased.layers.map(({ uses }) => uses.length)).toEqual([2]);
 });
 
 test('products of activations, vectors and constants of other operators are nothing to report', () => {
