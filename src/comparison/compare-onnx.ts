@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { hashImages } from '../calibration/images/hash-images.js';
 import type { ImageSource } from '../calibration/images/image-source.js';
 import type { CnnCalibration } from '../compression/cnn/cnn-resources.js';
 import type { CnnEvent } from '../compression/cnn/cnn-run.js';
@@ -22,7 +23,7 @@ import { chooseEngine, createChosenEngine } from '../linalg/engines/select.js';
 import { KeptResult } from './kept-result.js';
 
 /** Version of what decides the numbers of a row; kept rows of another one are not taken. */
-const comparisonVersion = 1;
+const comparisonVersion = 2;
 
 export const cnnCompareOptionsSchema = cnnSharedOptionsSchema.extend({
   methods: z.array(z.enum(cnnMethodNames)).min(1).default(['auto', 'obc', 'admm', 'magnitude', 'low-rank']),
@@ -125,7 +126,7 @@ export async function compareOnnx(
         layers: counts,
       };
     };
-    const fingerprint = await fingerprintOf(compressor, images, options);
+    const fingerprint = await fingerprintOf(compressor, calibration, images, options);
     const rows: CnnComparisonRow[] = [];
     for (const sparsity of new Set(sparsities)) {
       for (const method of new Set(methods)) {
@@ -148,22 +149,20 @@ export async function compareOnnx(
 /** Everything that the rows of a comparison depend on. */
 async function fingerprintOf(
   { resources }: OnnxCompressor,
+  { preprocessing }: CnnCalibration,
   { source, labels }: CnnEvaluationImages,
   { methods: _methods, sparsities: _sparsities, force: _force, threads: _threads, ...options }: CnnCompareOptions,
 ): Promise<Fingerprint> {
-  const hash = (parts: Iterable<Uint8Array | string>): string => {
-    const sum = createHash('sha256');
-    for (const part of parts) sum.update(part);
-    return sum.digest('hex');
-  };
+  const hash = (part: Uint8Array | string): string => createHash('sha256').update(part).digest('hex');
   const calibration = createHash('sha256');
   for await (const { data } of resources.images.batches())
     calibration.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   return {
     version: comparisonVersion,
-    model: hash([serializeOnnx(resources.model)]),
+    model: hash(serializeOnnx(resources.model)),
     calibration: calibration.digest('hex'),
-    evaluation: hash([JSON.stringify([source.names, labels ? Array.from(labels) : []])]),
+    evaluation: hash(JSON.stringify([hashImages(source), labels ? Array.from(labels) : []])),
+    preprocessing,
     engine: createChosenEngine(chooseEngine(options.engine)).description,
     options,
   };
