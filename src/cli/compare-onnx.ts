@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { type CnnComparisonEvent, cnnCompareOptionsSchema, compareOnnx } from '../comparison/compare-onnx.js';
 import { DoubleSparseError } from '../errors.js';
 import { openOnnx } from '../formats/onnx/reader.js';
-import { cnnComparisonTable, cnnRowLine, denseLine } from '../report/onnx-comparison.js';
+import { cnnComparisonTable, cnnFailedLine, cnnRowLine, denseLine } from '../report/onnx-comparison.js';
 import { cnnLayerLine } from '../report/onnx-compression.js';
 import type { CompareFlags } from './compare-language.js';
 import { openCalibrationImages } from './compress-onnx.js';
@@ -35,11 +35,13 @@ export async function compareOnnxModels(
   const result = await compareOnnx(model, { source, preprocessing }, evaluation, options, keep, progressTo);
   printResult(json ? JSON.stringify(result) : cnnComparisonTable(result));
   for (const each of [source, test, model]) each.close();
+  if (result.failed.length > 0) process.exitCode = 1;
 }
 
 function progressTo(event: CnnComparisonEvent): void {
   if (event.kind === 'dense') say(denseLine(event.row));
   else if (event.kind === 'row') say(cnnRowLine(event.row));
+  else if (event.kind === 'failed') say(cnnFailedLine(event.row));
   else if (event.event.kind === 'layer')
     showStatus(`${event.method} at ${event.sparsity}: ${cnnLayerLine(event.event)}`);
 }

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openImages } from '../../src/calibration/images/open-images.js';
@@ -48,4 +48,28 @@ test('kept rows are those of these test images: of others as many they are refus
   rmSync(join(keep, 'magnitude-0.5.onnx'));
   const anew = await compareOnnx(model, calibration, test2, options, keep);
   expect(anew.rows[0]!.seconds).not.toBe(forced.rows[0]!.seconds);
+});
+
+test('a row that fails is told with its reason, and the others go on', async () => {
+  const keep = at('failing');
+  // The sparsest levels do not reach it.
+  const both = { ...options, allocate: 'errors' as const, sparsities: [0.999, 0.5] };
+  const events: string[] = [];
+  const { rows, failed } = await compareOnnx(model, calibration, test1, both, keep, ({ kind }) => events.push(kind));
+  expect(rows.map(({ sparsity }) => sparsity)).toEqual([0.5]);
+  expect(failed).toEqual([
+    { method: 'magnitude', sparsity: 0.999, reason: expect.stringMatching(/0\.999 is above the sparsest levels/) },
+  ]);
+  expect(events.filter((kind) => kind !== 'run')).toEqual(['dense', 'failed', 'row']);
+  expect(readdirSync(keep).sort()).toEqual(['magnitude-0.5.json', 'magnitude-0.5.onnx']);
+});
+
+test('rows of other settings are refused before anything is computed', async () => {
+  const events: string[] = [];
+  const other = { ...options, sparsities: [0.7, 0.5], samples: 9 };
+  await rejectionOf(
+    () => compareOnnx(model, calibration, test1, other, at('failing'), ({ kind }) => events.push(kind)),
+    'run-mismatch',
+  );
+  expect(events).toEqual([]);
 });
