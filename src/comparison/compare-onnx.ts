@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { hashImages } from '../calibration/images/hash-images.js';
+import type { SkippedImage } from '../calibration/images/image-batches.js';
 import type { ImageSource } from '../calibration/images/image-source.js';
 import type { CnnCalibration } from '../compression/cnn/cnn-resources.js';
 import type { CnnEvent } from '../compression/cnn/cnn-run.js';
@@ -69,6 +70,8 @@ export interface CnnComparison {
   readonly dense: CnnComparisonNumbers;
   readonly rows: readonly CnnComparisonRow[];
   readonly failed: readonly CnnFailedRow[];
+  /** Images that were calibrated on, and those that could not be read. Those of the evaluation are in each of its results. */
+  readonly calibration: { readonly images: number; readonly skipped: readonly SkippedImage[] };
   /** Of the process, all rows together. */
   readonly peakMemoryBytes: number;
 }
@@ -77,6 +80,7 @@ export type CnnComparisonEvent =
   | { kind: 'dense'; row: CnnComparisonNumbers }
   | { kind: 'row'; row: CnnComparisonRow }
   | { kind: 'failed'; row: CnnFailedRow }
+  | { kind: 'evaluated'; name: string; images: number }
   | { kind: 'run'; method: CnnMethodName; sparsity: number; event: CnnEvent };
 
 /**
@@ -100,8 +104,10 @@ export async function compareOnnx(
   const { source, labels, batchSize } = images;
   const threads = options.threads ?? availableParallelism();
   const { preprocessing } = calibration;
-  const evaluate = (each: OnnxModel): Promise<ImageEvaluation> =>
-    evaluateImages(each, source, { preprocessing, labels, batchSize, threads, against: model });
+  const evaluate = (each: OnnxModel, name: string): Promise<ImageEvaluation> => {
+    const onProgress = (done: number): void => report({ kind: 'evaluated', name, images: done });
+    return evaluateImages(each, source, { preprocessing, labels, batchSize, threads, against: model, onProgress });
+  };
   if (folder !== undefined) makeFolder(folder);
   const compressor = await OnnxCompressor.open(model, calibration, common);
   try {
@@ -117,7 +123,7 @@ export async function compareOnnx(
       }),
     );
     const dense: CnnComparisonNumbers = {
-      evaluation: await evaluate(model),
+      evaluation: await evaluate(model, 'dense'),
       bytes: serializeOnnx(model).byteLength,
       nonzeros: resources.plan.entries,
       multiplyAdds: costs.layers + costs.kept,
@@ -126,14 +132,15 @@ export async function compareOnnx(
     const rowOf = async ({ method, sparsity, place }: Target): Promise<CnnComparisonRow> => {
       const own = { ...common, method, sparsity };
       const compressed = await compressor.compress(own, (event) => report({ kind: 'run', method, sparsity, event }));
-      await verifyModel(resources, compressed, `${method} at ${sparsity}`);
+      const name = `${method} at ${sparsity}`;
+      await verifyModel(resources, compressed, name);
       const { layers } = compressed;
       const counts: Record<string, number> = {};
       for (const { method: each = 'dense' } of layers) counts[each] = (counts[each] ?? 0) + 1;
       const row = {
         method,
         sparsity,
-        evaluation: await evaluate(compressed.model),
+        evaluation: await evaluate(compressed.model, name),
         bytes: serializeOnnx(compressed.model).byteLength,
         nonzeros: layers.reduce((sum, { nonzeros }) => sum + nonzeros, 0),
         multiplyAdds: compressor.multiplyAdds(layers),
@@ -163,7 +170,14 @@ export async function compareOnnx(
         report({ kind: 'failed', row });
       }
     }
-    return { dense, rows, failed, peakMemoryBytes: process.resourceUsage().maxRSS * 1024 };
+    const { count, skipped } = resources.images;
+    return {
+      dense,
+      rows,
+      failed,
+      calibration: { images: count - skipped.length, skipped },
+      peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+    };
   } finally {
     await compressor.close();
   }

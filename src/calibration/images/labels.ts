@@ -35,6 +35,15 @@ export function readLabels(source: ImageSource, path?: string): ImageLabels {
   );
 }
 
+/**
+ * Does every image lie in a folder that can be its class? It takes two folders or more: all images in one are a set, not
+ * a class.
+ */
+export function hasClassFolders({ names }: ImageSource): boolean {
+  const folders = new Set(names.map((name) => name.slice(0, Math.max(0, name.indexOf('/')))));
+  return folders.size > 1 && !folders.has('');
+}
+
 function folderLabels({ path, names }: ImageSource): ImageLabels {
   const folders = names.map((name) => {
     const end = name.indexOf('/');

@@ -1,10 +1,11 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { ImageModel } from '../../calibration/image-model.js';
 import type { SkippedImage } from '../../calibration/images/image-batches.js';
 import { DoubleSparseError } from '../../errors.js';
 import { OutputParity, type Parity } from '../../evaluation/parity.js';
+import { writeError } from '../../formats/atomic-file.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
 import { parseOnnx } from '../../formats/onnx/reader.js';
 import { serializeOnnx, writeOnnx } from '../../formats/onnx/writer.js';
@@ -128,7 +129,10 @@ export interface CompressedModel {
  * the bytes have been loaded by onnxruntime and make the outputs that they should.
  * @param calibration images, and what is done to them before the model gets them.
  * @param out path of the new file.
- * @throws DoubleSparseError `file-exists`, `verification-failed`; those of planning, calibrating, factorising, writing
+ * @param ready called when all that can be checked beforehand is, and before anything is computed; what it throws ends
+ *   the run.
+ * @throws DoubleSparseError of {@link refuseOutput}, `verification-failed`; those of planning, calibrating, factorising,
+ *   writing
  */
 export async function compressOnnx(
   model: OnnxModel,
@@ -136,12 +140,14 @@ export async function compressOnnx(
   out: string,
   options: CnnCompressOptions,
   report: (event: CnnEvent) => void = () => {},
+  ready: () => Promise<void> = async () => {},
 ): Promise<OnnxCompressionResult> {
-  const start = performance.now();
-  refuseExisting(model, out, options.force);
+  refuseOutput(model, out, options.force);
   const compressor = await OnnxCompressor.open(model, calibration, options);
   const { resources } = compressor;
   try {
+    await ready();
+    const start = performance.now();
     const result = await compressor.compress(options, report);
     report({ kind: 'status', text: 'verifying and writing' });
     const parity = await verifyModel(resources, result, out);
@@ -237,16 +243,22 @@ function verifyFile(model: OnnxModel, out: string): void {
   });
 }
 
-function refuseExisting({ path }: OnnxModel, out: string, force: boolean): void {
-  if (resolve(path) === resolve(out)) {
-    throw new DoubleSparseError('file-exists', `${out} is the source model itself`, {
-      data: { path: out },
-      hint: 'give another name with --out',
-    });
+/**
+ * Refuses an output that could not be written at the end.
+ * @throws DoubleSparseError `file-exists` (there and not forced, or the source), `file-unwritable` (a folder; no folder
+ *   around it, or one that may not be written to)
+ */
+export function refuseOutput({ path }: OnnxModel, out: string, force: boolean): void {
+  const existing = (problem: string, hint: string): DoubleSparseError =>
+    new DoubleSparseError('file-exists', `${out} ${problem}`, { data: { path: out }, hint });
+  if (resolve(path) === resolve(out)) throw existing('is the source model itself', 'give another name with --out');
+  const found = statSync(out, { throwIfNoEntry: false });
+  if (found && !force) throw existing('exists', 'give another name with --out, or add --force to replace it');
+  if (found && !found.isFile()) throw writeError(out, new Error('it is no file'));
+  try {
+    readdirSync(dirname(resolve(out)));
+    accessSync(dirname(resolve(out)), constants.W_OK);
+  } catch (cause) {
+    throw writeError(out, cause);
   }
-  if (force || !existsSync(out)) return;
-  throw new DoubleSparseError('file-exists', `${out} exists`, {
-    data: { path: out },
-    hint: 'give another name with --out, or add --force to replace it',
-  });
 }
