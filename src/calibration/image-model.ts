@@ -26,7 +26,7 @@ export class ImageModel {
   /** Images of a batch: as many as the model fixes, else as asked for. */
   readonly batchSize: number;
   /** Is this the only batch size that the model takes? */
-  readonly #fixed: boolean;
+  readonly fixed: boolean;
   readonly #input: string;
 
   private constructor(session: OnnxSession, { layout, batchSize }: ImageModelOptions) {
@@ -43,7 +43,7 @@ export class ImageModel {
         { data: { option: 'batchSize', value: batchSize, limit: images }, hint: `use --batch-size ${images}` },
       );
     }
-    this.#fixed = images !== undefined;
+    this.fixed = images !== undefined;
     this.batchSize = images ?? batchSize ?? defaultBatchSize;
   }
 
@@ -74,7 +74,7 @@ export class ImageModel {
    */
   async run(images: Tensor, outputs?: readonly string[]): Promise<Record<string, Tensor>> {
     const [count = 0, ...dims] = images.dims;
-    if (!this.#fixed || count >= this.batchSize) return this.session.run({ [this.#input]: images }, outputs);
+    if (!this.fixed || count >= this.batchSize) return this.session.run({ [this.#input]: images }, outputs);
     const full = new Float32Array(this.batchSize * elementCount(dims));
     full.set(images.data);
     const results = await this.session.run({ [this.#input]: { dims: [this.batchSize, ...dims], data: full } }, outputs);

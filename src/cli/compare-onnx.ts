@@ -31,8 +31,9 @@ export async function compareOnnxModels(
   const { source: test, labels } = openTestImages({ ...flags, images });
   noticeEngine(options.engine);
   process.once('SIGINT', () => process.exit(130));
-  const evaluation = { source: test, labels, batchSize: flags.batchSize };
-  const result = await compareOnnx(model, { source, preprocessing }, evaluation, options, keep, progressTo);
+  const { batchSize } = flags;
+  const evaluation = { source: test, labels, batchSize };
+  const result = await compareOnnx(model, { source, preprocessing, batchSize }, evaluation, options, keep, progressTo);
   const { dense, calibration: calibrated } = result;
   noticeSkipped('calibration images', calibrated.skipped, calibrated.images);
   noticeSkipped('test images', dense.evaluation.skipped, dense.evaluation.images);

@@ -58,7 +58,14 @@ export async function compressOnnxModel(
   noticeEngine(options.engine);
   const evaluation = test && new Evaluation(model, test, preprocessing, flags);
   const ready = async (): Promise<void> => evaluation?.evaluateDense();
-  const result = await compressOnnx(model, { source, preprocessing }, out, options, progressTo, ready);
+  const result = await compressOnnx(
+    model,
+    { source, preprocessing, batchSize: flags.batchSize },
+    out,
+    options,
+    progressTo,
+    ready,
+  );
   interrupted = `interrupted during the evaluation; ${out} is written`;
   source.close();
   noticeSkipped('calibration images', result.skipped, result.images);

@@ -10,7 +10,14 @@ import { say } from './terminal.js';
 
 const ownSchema = z.object({
   arrayLayout: z.enum(['nchw', 'nhwc']).optional().describe('order of dimensions of a .npy array, where it is unclear'),
-  batchSize: z.int().min(1).max(65_536).optional().describe('images at a time (default: as the model says, else 32)'),
+  batchSize: z
+    .int()
+    .min(1)
+    .max(65_536)
+    .optional()
+    .describe(
+      'images at a time (default: as the model says, else 32, fewer in calibration where inputs of layers are large)',
+    ),
 });
 
 /** Options of an ONNX model, as {@link addImageFlags} adds them. */

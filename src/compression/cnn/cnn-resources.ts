@@ -14,6 +14,8 @@ import { type CnnPlan, type PlannedLayer, planCnn } from './planned-layer.js';
 export interface CnnCalibration {
   readonly source: ImageSource;
   readonly preprocessing: Preprocessing;
+  /** Default: what the model fixes, else as many as the inputs of all layers fit into some memory for, 32 at most. */
+  readonly batchSize?: number | undefined;
 }
 
 /** What runs over one model and one set of calibration images have in common. */

@@ -22,6 +22,8 @@ import { productOf } from './solve-layer.js';
 
 /** Calibration images on which outputs are compared. */
 const comparedImages = 64;
+/** The inputs of all layers are looked at together, of a batch at a time: 256 MiB. */
+const maximumInputBytes = 2 ** 28;
 /** Most that outputs of the written model may differ from those of the products they were made from, as a part of the largest. */
 const verificationTolerance = 1e-3;
 /** The same for models that compute in half precision. */
@@ -71,16 +73,19 @@ export class OnnxCompressor {
     options: Omit<CnnCompressOptions, 'method' | 'sparsity'>,
   ): Promise<OnnxCompressor> {
     const threads = options.threads ?? availableParallelism();
-    const { layout } = calibration.preprocessing;
-    const opened = await ImageModel.open(model, { layout, threads });
+    const { batchSize, preprocessing } = calibration;
+    const { layout } = preprocessing;
+    const opened = await ImageModel.open(model, { layout, threads, batchSize });
     await opened.close();
     const choice = chooseEngine(options.engine);
     const resources = new CnnResources(model, opened, calibration, options, { choice, threads });
     try {
-      return new OnnxCompressor(
-        resources,
-        await modelCosts(model, resources.plan, resources.images, resources.gathering),
-      );
+      const costs = await modelCosts(model, resources.plan, resources.images, resources.gathering);
+      if (batchSize === undefined && !opened.fixed) {
+        const fitting = Math.max(1, Math.floor(maximumInputBytes / costs.inputBytes));
+        resources.images.batchSize = Math.min(opened.batchSize, fitting);
+      }
+      return new OnnxCompressor(resources, costs);
     } catch (error) {
       await resources.close();
       throw error;

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { openImages } from '../../../src/calibration/images/open-images.js';
 import { preprocessingSchema } from '../../../src/calibration/images/options.js';
 import { cnnCompareOptionsSchema, compareOnnx } from '../../../src/comparison/compare-onnx.js';
-import { compressOnnx } from '../../../src/compression/cnn/compress-onnx.js';
+import { compressOnnx, OnnxCompressor } from '../../../src/compression/cnn/compress-onnx.js';
 import { type CnnCompressOptions, cnnCompressOptionsSchema } from '../../../src/compression/cnn/options.js';
 import { evaluateImages } from '../../../src/evaluation/evaluate-images.js';
 import { openOnnx } from '../../../src/formats/onnx/reader.js';
@@ -163,4 +163,31 @@ test('a comparison has a row for each method and sparsity, dense first', async (
   expect(again.rows.map(({ seconds }) => seconds)).toEqual(rows.map(({ seconds }) => seconds));
   const others = { ...options, samples: 10 };
   await rejectionOf(() => compareOnnx(source, calibration, images, others, at('kept')), 'run-mismatch');
+});
+
+test('how many images a batch has changes what is gathered by rounding alone', async () => {
+  const source = model();
+  const gathered = async (batchSize?: number) => {
+    const compressor = await OnnxCompressor.open(source, { ...calibration, batchSize }, optionsOf({ positions: 16 }));
+    const inputs = [...(await compressor.resources.denseInputs()).values()].flat(2);
+    await compressor.close();
+    return { inputs, costs: [...compressor.costs.unitCosts.values()], batch: compressor.resources.images.batchSize };
+  };
+  const expected = await gathered();
+  expect(expected.batch).toBe(32);
+  for (const batchSize of [1, 7]) {
+    const { inputs, costs, batch } = await gathered(batchSize);
+    expect(batch).toBe(batchSize);
+    expect(costs).toEqual(expected.costs);
+    for (const [i, { covariance }] of inputs.entries())
+      expect(covariance).toBeAllclose(expected.inputs[i]!.covariance, { rtol: 1e-5, atol: 1e-6 });
+  }
+  const fixed = model({ batch: 5 });
+  await rejectionOf(
+    () => compressOnnx(fixed, { ...calibration, batchSize: 4 }, at('no.onnx'), optionsOf({})),
+    'option-out-of-range',
+  );
+  // (72 + 2 x 576) weights at 64 positions, 40 at one.
+  const result = await compressOnnx(fixed, calibration, at('fixed.onnx'), optionsOf({ sparsity: 0 }));
+  expect(result.denseMultiplyAdds).toBe(64 * (72 + 2 * 576) + 40);
 });
