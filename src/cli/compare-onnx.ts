@@ -27,8 +27,8 @@ export async function compareOnnxModels(
     });
   }
   const model = openOnnx(path);
-  const source = openCalibrationImages(calibration, flags);
-  const { source: test, labels } = openTestImages({ ...flags, images });
+  const source = openCalibrationImages(model, calibration, flags);
+  const { source: test, labels } = openTestImages(model, { ...flags, images });
   noticeEngine(options.engine);
   process.once('SIGINT', () => process.exit(130));
   const { batchSize } = flags;

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { selectImages } from '../calibration/images/image-batches.js';
 import type { ImageSource } from '../calibration/images/image-source.js';
-import { openImages } from '../calibration/images/open-images.js';
+import { openModelImages } from '../calibration/images/open-images.js';
 import type { Preprocessing } from '../calibration/images/options.js';
 import type { CnnEvent } from '../compression/cnn/cnn-run.js';
 import { compressOnnx, refuseOutput } from '../compression/cnn/compress-onnx.js';
@@ -53,8 +53,8 @@ export async function compressOnnxModel(
     say(interrupted);
     process.exit(130);
   });
-  const source = openCalibrationImages(calibration, flags);
-  const test = flags.images === undefined ? undefined : openTestImages({ ...flags, images: flags.images });
+  const source = openCalibrationImages(model, calibration, flags);
+  const test = flags.images === undefined ? undefined : openTestImages(model, { ...flags, images: flags.images });
   noticeEngine(options.engine);
   const evaluation = test && new Evaluation(model, test, preprocessing, flags);
   const ready = async (): Promise<void> => evaluation?.evaluateDense();
@@ -91,8 +91,8 @@ export async function compressOnnxModel(
 }
 
 /** @throws DoubleSparseError `option-out-of-range` without --calibration */
-export function openCalibrationImages(path: string | undefined, { arrayLayout }: ImageFlags) {
-  if (path !== undefined) return openImages(path, arrayLayout);
+export function openCalibrationImages(model: OnnxModel, path: string | undefined, { arrayLayout }: ImageFlags) {
+  if (path !== undefined) return openModelImages(model, path, arrayLayout);
   throw new DoubleSparseError('option-out-of-range', 'an ONNX model is calibrated on images', {
     data: { option: 'calibration' },
     hint: 'give --calibration: a folder of images, a .npy array or an IDX file; a few hundred are enough, labels are not needed',

@@ -16,8 +16,8 @@ export async function evaluateOnImages(
 ): Promise<void> {
   const { against: againstPath, threads = availableParallelism(), batchSize, json = false } = flags;
   const preprocessing = preprocessingOf(command);
-  const { source, labels } = openTestImages(flags);
   const model = openOnnx(path);
+  const { source, labels } = openTestImages(model, flags);
   const against = againstPath === undefined ? undefined : openOnnx(againstPath);
   const total = source.names.length;
   const onProgress = (images: number) => showStatus(`${images} of ${total} images`);

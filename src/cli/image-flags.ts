@@ -2,9 +2,10 @@ import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import type { ImageSource } from '../calibration/images/image-source.js';
 import { hasClassFolders, readLabels } from '../calibration/images/labels.js';
-import { openImages } from '../calibration/images/open-images.js';
+import { openImages, openModelImages } from '../calibration/images/open-images.js';
 import { type Preprocessing, preprocessingSchema, readPreprocessing } from '../calibration/images/options.js';
 import { DoubleSparseError } from '../errors.js';
+import type { OnnxModel } from '../formats/onnx/model.js';
 import { addFlags, flagNames, givenFlags, kebab } from './flags.js';
 import { say } from './terminal.js';
 
@@ -44,7 +45,10 @@ export function addImageFlags(command: Command): void {
   const group = 'Options of ONNX models:';
   const add = (flags: string, description: string) =>
     command.addOption(new Option(flags, description).helpGroup(group));
-  add('--images <path>', 'images to evaluate on: folder of PNG, JPEG and WebP files, .npy array, IDX file (or .gz)');
+  add(
+    '--images <path>',
+    'images to evaluate on: folder of PNG, JPEG and WebP files, .npy array, IDX file (or .gz); a .npy array of other tensors for a model that takes these',
+  );
   add(
     '--labels <file>',
     'their classes: lines name,label, or an IDX or .npy file; none: do not look for any (default: the folders of the images, where every image lies in one; else none)',
@@ -75,8 +79,9 @@ export interface TestImages {
 export function openLabelledImages(
   { images, labels, arrayLayout }: ImageFlags & { images: string },
   withLabels: boolean,
+  model?: OnnxModel,
 ): TestImages {
-  const source = openImages(images, arrayLayout);
+  const source = model ? openModelImages(model, images, arrayLayout) : openImages(images, arrayLayout);
   try {
     return { source, labels: withLabels ? readLabels(source, labels).values : undefined };
   } catch (error) {
@@ -91,14 +96,14 @@ export function openLabelledImages(
  * which.
  * @throws DoubleSparseError of opening images and labels
  */
-export function openTestImages(flags: ImageFlags & { images: string }): TestImages {
+export function openTestImages(model: OnnxModel, flags: ImageFlags & { images: string }): TestImages {
   const { labels: given, images } = flags;
   if (given === 'none') {
     say('--labels none: outputs are compared, no accuracy is measured');
-    return openLabelledImages(flags, false);
+    return openLabelledImages(flags, false, model);
   }
-  if (given !== undefined) return openLabelledImages(flags, true);
-  const { source } = openLabelledImages(flags, false);
+  if (given !== undefined) return openLabelledImages(flags, true, model);
+  const { source } = openLabelledImages(flags, false, model);
   if (!hasClassFolders(source)) {
     say(`no labels for the images of ${images}: outputs are compared, no accuracy is measured`);
     return { source, labels: undefined };

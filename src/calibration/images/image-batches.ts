@@ -66,7 +66,7 @@ export async function* imageBatches(
 ): AsyncGenerator<ImageBatch> {
   const { batchSize = 32, preprocessing } = options;
   for await (const batch of inBatches(preparedImages(source, indices, options), batchSize))
-    yield batchOf(batch, preprocessing);
+    yield batchOf(batch, preprocessing, source.tensor);
 }
 
 /** Images in lists of `size`; the last one of each pass may have fewer. */
@@ -103,6 +103,7 @@ export async function* preparedImages(
 ): AsyncGenerator<PreparedImage> {
   const { augmentation, preprocessing } = options;
   if (augmentation) checkAugmentation(augmentation);
+  if (source.tensor) checkTensorOptions(source, options);
   const skipped = new Map<number, SkippedImage>();
   let size = options.size ?? {};
   for (let pass = 0; pass < (augmentation?.passes ?? 1); pass++) {
@@ -125,6 +126,26 @@ export async function* preparedImages(
     }
   }
   if (skipped.size === indices.length) throw noneLeft(source, [...skipped.values()]);
+}
+
+/** Of what is done to images, only scale, mean and deviation mean something for other tensors. */
+function checkTensorOptions(
+  { path }: ImageSource,
+  { preprocessing: { resize, crop, channels, layout }, augmentation }: Omit<ImageBatchOptions, 'batchSize'>,
+): void {
+  const given = Object.entries({
+    resize,
+    crop,
+    channels,
+    layout: layout === 'nchw' ? undefined : layout,
+    flip: augmentation?.flip || undefined,
+    shift: augmentation?.shift || undefined,
+  }).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
+  if (given.length === 0) return;
+  throw new DoubleSparseError('option-out-of-range', `${path}: ${given.join(', ')}: its entries are no images`, {
+    data: { path, options: given },
+    hint: 'the model does not take images: the array is taken as it is, but for --scale, --mean and --std',
+  });
 }
 
 type Decoded =
@@ -173,18 +194,21 @@ function named<T>(source: ImageSource, index: number, work: () => T): T {
 
 /**
  * A batch of images of one size.
+ * @param tensorDims see {@link ImageSource.tensor}.
  * @throws DoubleSparseError `option-out-of-range` for means or deviations of another number of channels
  */
 export function batchOf(
   batch: readonly Pick<PreparedImage, 'index' | 'image'>[],
   preprocessing: Preprocessing,
+  tensorDims?: readonly number[],
 ): ImageBatch {
   const { height, width, channels } = (batch[0] as PreparedImage).image;
   const length = height * width * channels;
   const data = new Float32Array(batch.length * length);
   for (const [i, { image }] of batch.entries())
     normalizeInto(image, preprocessing, data.subarray(i * length, (i + 1) * length));
-  const dims = preprocessing.layout === 'nchw' ? [channels, height, width] : [height, width, channels];
+  const imageDims = preprocessing.layout === 'nchw' ? [channels, height, width] : [height, width, channels];
+  const dims = tensorDims ?? imageDims;
   return { images: tensor([batch.length, ...dims], data), indices: batch.map(({ index }) => index) };
 }
 

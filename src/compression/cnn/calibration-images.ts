@@ -55,7 +55,7 @@ export class CalibrationImages {
   async *batches(limit = Number.POSITIVE_INFINITY): AsyncGenerator<Tensor> {
     let left = limit;
     for await (const batch of inBatches(this.#all(), this.batchSize)) {
-      yield batchOf(batch.slice(0, left), this.#options.preprocessing).images;
+      yield batchOf(batch.slice(0, left), this.#options.preprocessing, this.#source.tensor).images;
       left -= batch.length;
       if (left <= 0) return;
     }
