@@ -1,9 +1,12 @@
 import { statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
+import type { OnnxModel } from '../../src/formats/onnx/model.js';
+import { ModelProtoSchema, StringStringEntryProtoSchema } from '../../src/formats/onnx/proto/onnx_pb.js';
 import { openOnnx, parseOnnx } from '../../src/formats/onnx/reader.js';
 import { floatTensor } from '../../src/formats/onnx/tensor.js';
-import { writeOnnx } from '../../src/formats/onnx/writer.js';
+import { serializeOnnx, writeOnnx } from '../../src/formats/onnx/writer.js';
 import { findLayers } from '../../src/models/cnn/find-layers.js';
 import { rewriteModel } from '../../src/models/cnn/rewrite.js';
 import { inspectOnnx, onnxInspectionText } from '../../src/report/onnx-inspection.js';
@@ -32,6 +35,25 @@ function denseModel(size: number | string) {
   );
 }
 
+/** Puts tensors of 1 KB and more into a file beside the model. */
+function writeWithExternalData(model: OnnxModel, path: string): void {
+  const message = fromBinary(ModelProtoSchema, serializeOnnx(model));
+  const pieces: Uint8Array[] = [];
+  let offset = 0;
+  for (const tensor of message.graph!.initializer.filter(({ rawData }) => rawData.byteLength >= 1024)) {
+    const entries = { location: `${basename(path)}.data`, offset, length: tensor.rawData.byteLength };
+    pieces.push(tensor.rawData);
+    offset += tensor.rawData.byteLength;
+    tensor.rawData = new Uint8Array();
+    tensor.dataLocation = 1;
+    tensor.externalData = Object.entries(entries).map(([key, value]) =>
+      create(StringStringEntryProtoSchema, { key, value: String(value) }),
+    );
+  }
+  writeFileSync(`${path}.data`, Buffer.concat(pieces));
+  writeFileSync(path, toBinary(ModelProtoSchema, message));
+}
+
 /** Written with the convolution as 96 x 32 times 32 x 108. */
 function compressed(format: 'packed' | 'plain', size: number | string = 15, externalData = false) {
   const model = denseModel(size);
@@ -39,7 +61,8 @@ function compressed(format: 'packed' | 'plain', size: number | string = 15, exte
   const layers = new Map([[layer!, { weight: randomFactors(layer!, 32).weight }]]);
   const { model: rewritten, weights } = rewriteModel(model, { layers }, { format });
   const path = join(folder, `${format}.onnx`);
-  writeOnnx(rewritten, path, { externalData });
+  if (externalData) writeWithExternalData(rewritten, path);
+  else writeOnnx(rewritten, path);
   return { path, nonzeros: weights.reduce((sum, weight) => sum + weight.nonzeros, 0) };
 }
 

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { accessSync, constants, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { ImageModel } from '../../calibration/image-model.js';
@@ -236,7 +236,6 @@ function check(name: string, { maximumRelative }: Parity, tolerance: number, pat
 /** What lies on the disk is what was verified. @throws DoubleSparseError `verification-failed` */
 function verifyFile(model: OnnxModel, out: string): void {
   const bytes = serializeOnnx(model);
-  if (existsSync(`${out}.data`)) return;
   if (Buffer.compare(readFileSync(out), bytes) === 0) {
     parseOnnx(bytes, out);
     return;
