@@ -7,14 +7,15 @@ import { openModelImages } from '../calibration/images/open-images.js';
 import type { Preprocessing } from '../calibration/images/options.js';
 import type { CnnEvent } from '../compression/cnn/cnn-run.js';
 import { compressOnnx, refuseOutput } from '../compression/cnn/compress-onnx.js';
+import { cnnDryRun } from '../compression/cnn/dry-run.js';
 import { cnnCompressOptionsSchema } from '../compression/cnn/options.js';
-import { planCnn } from '../compression/cnn/planned-layer.js';
 import { DoubleSparseError } from '../errors.js';
 import { evaluateImages, type ImageEvaluation, type ImageEvaluationOptions } from '../evaluation/evaluate-images.js';
 import type { OnnxModel } from '../formats/onnx/model.js';
 import { openOnnx } from '../formats/onnx/reader.js';
 import { imageEvaluationText } from '../report/image-evaluation.js';
 import { cnnDryRunTable, cnnLayerLine, cnnSummary } from '../report/onnx-compression.js';
+import { inspectOnnx } from '../report/onnx-inspection.js';
 import type { CompressFlags } from './compress-language.js';
 import { parseOptions } from './flags.js';
 import { type ImageFlags, openTestImages, preprocessingOf, type TestImages } from './image-flags.js';
@@ -36,16 +37,11 @@ export async function compressOnnxModel(
   const preprocessing = preprocessingOf(command);
   const model = openOnnx(path);
   if (dryRun) {
-    const plan = planCnn(model, options);
-    const layers = plan.layers.map(({ layer: { name, kind, rows, columns, groups } }) => ({
-      name,
-      kind,
-      rows,
-      columns,
-      groups,
-    }));
-    const { kept, entries } = plan;
-    return printResult(json ? JSON.stringify({ layers, kept, entries }) : cnnDryRunTable(plan, options));
+    const plan = cnnDryRun(model, options);
+    const { multiplyAdds, uncounted } = await inspectOnnx(model);
+    model.close();
+    const counts = { multiplyAdds, uncounted };
+    return printResult(json ? JSON.stringify({ ...plan, ...counts }) : cnnDryRunTable(plan, options, counts));
   }
   refuseOutput(model, out, options.force);
   let interrupted = 'interrupted; nothing was written';

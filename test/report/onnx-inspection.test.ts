@@ -113,7 +113,8 @@ test('open sizes: no multiply-adds unless a shape is given; external data count'
   const given = await inspectOnnx(model, [1, 12, 15, 15]);
   expect(given.multiplyAdds!.stored).toBe(depthwise + nonzeros * positions);
   await rejectionOf(() => inspectOnnx(model, [1, 12, 2 ** 14, 2 ** 14]), 'option-out-of-range');
-  await rejectionOf(() => inspectOnnx(model, [1, 13, 15, 15]), 'shape-mismatch');
+  const error = await rejectionOf(() => inspectOnnx(model, [1, 13, 15, 15]), 'shape-mismatch');
+  expect(error.hint).toContain('--input-shape');
 });
 
 test('a model without a layer', async () => {
@@ -125,4 +126,25 @@ test('a model without a layer', async () => {
   const result = await inspectOnnx(openOnnx(path));
   expect(result).toMatchObject({ layers: [], kept: [], entries: 0, bitsPerWeight: 0, density: 0 });
   expect(onnxInspectionText(result)).toContain('0 layers');
+});
+
+test('what onnxruntime cannot run, and models of two inputs, are told without multiply-adds', async () => {
+  const path = join(folder, 'unrunnable.onnx');
+  const inspected = async (inputs: Record<string, number[]>, node: { opType: string; input: string[] }) => {
+    const conv = { opType: 'Conv', name: 'conv', input: ['x', 'w'], output: ['h'] };
+    const initializers = [random('w', [8, 4, 3, 3], 1)];
+    writeFileSync(
+      path,
+      buildModel({ nodes: [conv, { ...node, output: ['y'] }], initializers, inputs, outputs: ['y'] }),
+    );
+    const result = await inspectOnnx(openOnnx(path));
+    expect(result.layers).toMatchObject([{ name: 'conv', nonzeros: 8 * 36, multiplyAdds: undefined }]);
+    expect(result.multiplyAdds).toBeUndefined();
+    return onnxInspectionText(result);
+  };
+  const unknown = await inspected({ x: [1, 4, 8, 8] }, { opType: 'Unheard', input: ['h'] });
+  expect(unknown).toMatch(/^multiply-adds are not counted: .* no operator .*Unheard/m);
+  const two = await inspected({ x: [1, 4, 8, 8], z: [1, 8, 6, 6] }, { opType: 'Add', input: ['h', 'z'] });
+  expect(two).toMatch(/^multiply-adds are not counted: the model has 2 inputs \(x, z\)/m);
+  expect(two).not.toContain('--input-shape');
 });
