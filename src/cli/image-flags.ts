@@ -83,7 +83,7 @@ export function openLabelledImages(
 ): TestImages {
   const source = model ? openModelImages(model, images, arrayLayout) : openImages(images, arrayLayout);
   try {
-    return { source, labels: withLabels ? readLabels(source, labels).values : undefined };
+    return { source, labels: withLabels && labels !== 'none' ? readLabels(source, labels).values : undefined };
   } catch (error) {
     source.close();
     throw error;
@@ -98,10 +98,7 @@ export function openLabelledImages(
  */
 export function openTestImages(model: OnnxModel, flags: ImageFlags & { images: string }): TestImages {
   const { labels: given, images } = flags;
-  if (given === 'none') {
-    say('--labels none: outputs are compared, no accuracy is measured');
-    return openLabelledImages(flags, false, model);
-  }
+  if (given === 'none') say('--labels none: outputs are compared, no accuracy is measured');
   if (given !== undefined) return openLabelledImages(flags, true, model);
   const { source } = openLabelledImages(flags, false, model);
   if (!hasClassFolders(source)) {

@@ -102,6 +102,19 @@ test.each<[string, number, RegExp, string[]]>([
   expect(existsSync(at('early.onnx'))).toBe(false);
 });
 
+test('a failing row of a comparison: the table with the others, the reason, exit code 1', () => {
+  const flags = ['--calibration', at('images'), '--images', at('images'), '--sparsities', '0.999,0.5'];
+  const run = compare(...flags, '--allocate', 'errors', '--keep', at('kept'));
+  expect(run.status).toBe(1);
+  expect(run.stdout).toMatch(/^0\.5 +magnitude/m);
+  expect(run.stdout).toMatch(/^magnitude at 0\.999 failed: .*above the sparsest levels/m);
+  // Rows of other test images are none of these.
+  writeFileSync(at('others'), idxBytes(unsigned, [count, imageSide, imageSide], imagePixels(count, 9)));
+  const other = ['--calibration', at('images'), '--images', at('others'), '--sparsities', '0.5', '--keep', at('kept')];
+  const refused = compare(...other, '--allocate', 'errors');
+  expect(refused).toMatchObject({ status: 1, stderr: expect.stringMatching(/other settings: evaluation was/) });
+});
+
 test('an interruption tells whether there is a file', { timeout: 60_000 }, async () => {
   writeFileSync(at('many'), idxBytes(unsigned, [200_000, imageSide, imageSide], imagePixels(200_000, 3)));
   const interrupted = async (out: string, since: RegExp): Promise<string> => {

@@ -8,6 +8,7 @@ import { compressOnnx, OnnxCompressor } from '../../../src/compression/cnn/compr
 import { type CnnCompressOptions, cnnCompressOptionsSchema } from '../../../src/compression/cnn/options.js';
 import { evaluateImages } from '../../../src/evaluation/evaluate-images.js';
 import { openOnnx } from '../../../src/formats/onnx/reader.js';
+import { floatTensor } from '../../../src/formats/onnx/tensor.js';
 import { rejectionOf } from '../../calibration/expect-rejection.js';
 import { idxBytes } from '../../calibration/images/idx-bytes.js';
 import { buildModel } from '../../formats/onnx/build-model.js';
@@ -190,4 +191,34 @@ test('how many images a batch has changes what is gathered by rounding alone', a
   // (72 + 2 x 576) weights at 64 positions, 40 at one.
   const result = await compressOnnx(fixed, calibration, at('fixed.onnx'), optionsOf({ sparsity: 0 }));
   expect(result.denseMultiplyAdds).toBe(64 * (72 + 2 * 576) + 40);
+});
+
+test('where the inputs of layers are large, a batch has fewer images', async () => {
+  const path = at('large-inputs.onnx');
+  const conv = (name: string, input: string, output: string) => ({
+    opType: 'Conv',
+    name,
+    input: [input, name],
+    output: [output],
+  });
+  writeFileSync(
+    path,
+    buildModel({
+      nodes: [conv('a', 'x', 'h'), conv('b', 'h', 'y')],
+      initializers: [
+        floatTensor('a', 'F32', [8, 1, 1, 2], new Float32Array(16).fill(1)),
+        floatTensor('b', 'F32', [8, 8, 1, 1], new Float32Array(64).fill(1)),
+      ],
+      inputs: { x: ['n', 1, 'h', 'w'] },
+      outputs: ['y'],
+    }),
+  );
+  const side = 1024;
+  writeFileSync(at('large'), idxBytes(unsigned, [1, side, side], new Uint8Array(side * side)));
+  const large = { source: openImages(at('large')), preprocessing };
+  const compressor = await OnnxCompressor.open(openOnnx(path), large, optionsOf({}));
+  const bytes = 4 * side * (side + 8 * (side - 1));
+  expect(compressor.costs.inputBytes).toBe(bytes);
+  expect(compressor.resources.images.batchSize).toBe(Math.floor(2 ** 28 / bytes));
+  await compressor.close();
 });
