@@ -18,7 +18,7 @@ export interface ImageModelOptions {
   threads?: number | undefined;
 }
 
-/** An ONNX model with one input, images, opened with onnxruntime. Close it. */
+/** An ONNX model with one input, images (four dimensions) or other tensors, opened with onnxruntime. Close it. */
 export class ImageModel {
   readonly session: OnnxSession;
   /** What the model takes; sizes that it leaves open are undefined. */
@@ -26,7 +26,7 @@ export class ImageModel {
   /** Images of a batch: as many as the model fixes, else as asked for. */
   readonly batchSize: number;
   /** Is this the only batch size that the model takes? */
-  readonly #fixed: boolean;
+  readonly fixed: boolean;
   readonly #input: string;
 
   private constructor(session: OnnxSession, { layout, batchSize }: ImageModelOptions) {
@@ -35,7 +35,7 @@ export class ImageModel {
     this.#input = input.name;
     const [images, ...rest] = input.dims.map((dim) => (typeof dim === 'number' && dim > 0 ? dim : undefined));
     const [channels, height, width] = layout === 'nchw' ? rest : [rest[2], rest[0], rest[1]];
-    this.size = { channels, height, width };
+    this.size = input.dims.length === 4 ? { channels, height, width } : {};
     if (images !== undefined && batchSize !== undefined && images !== batchSize) {
       throw new DoubleSparseError(
         'option-out-of-range',
@@ -43,13 +43,13 @@ export class ImageModel {
         { data: { option: 'batchSize', value: batchSize, limit: images }, hint: `use --batch-size ${images}` },
       );
     }
-    this.#fixed = images !== undefined;
+    this.fixed = images !== undefined;
     this.batchSize = images ?? batchSize ?? defaultBatchSize;
   }
 
   /**
-   * @throws DoubleSparseError `file-unsupported` for a model with another number of inputs than one, or with one that is
-   *   no batch of images; `option-out-of-range` for another batch size than the model's; those of
+   * @throws DoubleSparseError `file-unsupported` for a model with another number of inputs than one, or with one of a
+   *   single dimension; `option-out-of-range` for another batch size than the model's; those of
    *   {@link OnnxSession.open} and {@link serializeOnnx}
    */
   static async open(model: OnnxModel, options: ImageModelOptions): Promise<ImageModel> {
@@ -68,13 +68,13 @@ export class ImageModel {
 
   /**
    * Runs one batch, filled up with zeros to the size that the model fixes; outputs of that fill are cut off.
-   * @param images N x C x H x W or N x H x W x C, as the model takes it, N at most the batch size.
+   * @param images N x C x H x W or N x H x W x C or other tensors, as the model takes it, N at most the batch size.
    * @param outputs names of those wanted (default: all).
    * @throws DoubleSparseError those of {@link OnnxSession.run}
    */
   async run(images: Tensor, outputs?: readonly string[]): Promise<Record<string, Tensor>> {
     const [count = 0, ...dims] = images.dims;
-    if (!this.#fixed || count >= this.batchSize) return this.session.run({ [this.#input]: images }, outputs);
+    if (!this.fixed || count >= this.batchSize) return this.session.run({ [this.#input]: images }, outputs);
     const full = new Float32Array(this.batchSize * elementCount(dims));
     full.set(images.data);
     const results = await this.session.run({ [this.#input]: { dims: [this.batchSize, ...dims], data: full } }, outputs);
@@ -100,10 +100,10 @@ function onlyInput({ path, inputs }: OnnxSession): SessionTensor {
   const problem =
     inputs.length !== 1
       ? `${inputs.length} inputs (${names.join(', ')})`
-      : input?.dims.length !== 4 && input?.dims.length !== 0 && `the input ${names[0]}`;
+      : input?.dims.length === 1 && `the input ${names[0]}`;
   if (input && !problem) return input;
-  throw new DoubleSparseError('file-unsupported', `${path} has ${problem}, which is not one batch of images`, {
+  throw new DoubleSparseError('file-unsupported', `${path} has ${problem}, which is not one batch`, {
     data: { path, inputs: names },
-    hint: 'models with one input of four dimensions, the images, can be run',
+    hint: 'models with one input, images or other tensors of two dimensions and more, can be run',
   });
 }

@@ -136,7 +136,10 @@ export class OnnxSession {
         `${this.path}: the input "${name}" is [${dims}], got [${value.dims}]`,
         {
           data: { path: this.path, name, dims, got: value.dims },
-          hint: 'bring images into this size with --resize and --crop, their layout with --layout, their channels with --channels',
+          hint:
+            dims.length === 4
+              ? 'bring images into this size with --resize and --crop, their layout with --layout, their channels with --channels'
+              : 'give a .npy array with entries of this shape',
         },
       );
     }

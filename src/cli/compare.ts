@@ -29,7 +29,7 @@ export function addCompareCommand(program: Command): void {
     .argument('<model>', 'Hugging Face folder, .gguf or .onnx file, or id of a model in the hub cache')
     .option(
       '--keep <folder>',
-      'keep the compressed models in this folder; of language models, go on from what an interrupted comparison left there',
+      'keep the compressed models and finished rows in this folder, and go on from what an interrupted comparison left there',
     )
     .option('--json', 'print JSON instead of a table');
   addFlags(command, commonSchema);

@@ -4,7 +4,8 @@ import { evaluateImages } from '../evaluation/evaluate-images.js';
 import { openOnnx } from '../formats/onnx/reader.js';
 import { imageEvaluationText } from '../report/image-evaluation.js';
 import { formatSeconds } from '../report/table.js';
-import { type ImageFlags, openLabelledImages, preprocessingOf } from './image-flags.js';
+import { type ImageFlags, openTestImages, preprocessingOf } from './image-flags.js';
+import { noticeSkipped } from './notices.js';
 import { printResult, say, showStatus } from './terminal.js';
 
 /** `dsf eval` of an ONNX model: accuracy, output parity with the model that it was made from, or both. */
@@ -15,9 +16,8 @@ export async function evaluateOnImages(
 ): Promise<void> {
   const { against: againstPath, threads = availableParallelism(), batchSize, json = false } = flags;
   const preprocessing = preprocessingOf(command);
-  const withLabels = flags.labels !== undefined || againstPath === undefined;
-  const { source, labels } = openLabelledImages(flags, withLabels);
   const model = openOnnx(path);
+  const { source, labels } = openTestImages(model, flags);
   const against = againstPath === undefined ? undefined : openOnnx(againstPath);
   const total = source.names.length;
   const onProgress = (images: number) => showStatus(`${images} of ${total} images`);
@@ -25,8 +25,7 @@ export async function evaluateOnImages(
   const result = await evaluateImages(model, source, options);
   for (const each of [source, model, against]) each?.close();
   const { skipped, seconds, modelSeconds } = result;
-  if (skipped.length > 0) say(`${skipped.length} of ${total} images could not be read and were skipped:`);
-  for (const { name, reason } of skipped) say(`  ${name}: ${reason}`);
+  noticeSkipped('images', skipped, result.images);
   say(`${result.images} images in ${formatSeconds(seconds)}, ${formatSeconds(modelSeconds)} of it inside the model`);
   printResult(json ? JSON.stringify(result) : imageEvaluationText(result));
 }

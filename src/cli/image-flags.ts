@@ -1,15 +1,24 @@
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import type { ImageSource } from '../calibration/images/image-source.js';
-import { readLabels } from '../calibration/images/labels.js';
-import { openImages } from '../calibration/images/open-images.js';
+import { hasClassFolders, readLabels } from '../calibration/images/labels.js';
+import { openImages, openModelImages } from '../calibration/images/open-images.js';
 import { type Preprocessing, preprocessingSchema, readPreprocessing } from '../calibration/images/options.js';
 import { DoubleSparseError } from '../errors.js';
+import type { OnnxModel } from '../formats/onnx/model.js';
 import { addFlags, flagNames, givenFlags, kebab } from './flags.js';
+import { say } from './terminal.js';
 
 const ownSchema = z.object({
   arrayLayout: z.enum(['nchw', 'nhwc']).optional().describe('order of dimensions of a .npy array, where it is unclear'),
-  batchSize: z.int().min(1).max(65_536).optional().describe('images at a time (default: as the model says, else 32)'),
+  batchSize: z
+    .int()
+    .min(1)
+    .max(65_536)
+    .optional()
+    .describe(
+      'images at a time (default: as the model says, else 32, fewer in calibration where inputs of layers are large)',
+    ),
 });
 
 /** Options of an ONNX model, as {@link addImageFlags} adds them. */
@@ -45,10 +54,13 @@ export function addImageFlags(
   const group = 'Options of ONNX models:';
   const add = (flags: string, description: string) =>
     command.addOption(new Option(flags, description).helpGroup(group));
-  add('--images <path>', `images to ${purpose} on: folder of PNG, JPEG and WebP files, .npy array, IDX file (or .gz)`);
+  add(
+    '--images <path>',
+    `images to ${purpose} on: folder of PNG, JPEG and WebP files, .npy array, IDX file (or .gz); a .npy array of other tensors for a model that takes these`,
+  );
   add(
     '--labels <file>',
-    'their classes: lines name,label, or an IDX or .npy file (default: the folder of an image is its class)',
+    'their classes: lines name,label, or an IDX or .npy file; none: do not look for any (default: the folders of the images, where every image lies in one; else none)',
   );
   add('--preprocessing <file>', 'JSON object that says what the following flags say; flags win over it');
   addFlags(command, kept(preprocessingSchema), group);
@@ -66,18 +78,47 @@ export function preprocessingOf(command: Command): Preprocessing {
   return preprocessingSchema.parse({ ...file, ...Object.fromEntries(given.map((name) => [name, flags[name]])) });
 }
 
+/** Images and the numbers of their classes, where these are known. */
+export interface TestImages {
+  readonly source: ImageSource;
+  readonly labels: Int32Array | undefined;
+}
+
 /** The images of `--images` and, if asked for, their labels, from `--labels` or else from the folders of the images. */
-export function openLabelledImages(
+function openLabelledImages(
   { images, labels, arrayLayout }: ImageFlags & { images: string },
   withLabels: boolean,
-): { source: ImageSource; labels: Int32Array | undefined } {
-  const source = openImages(images, arrayLayout);
+  model?: OnnxModel,
+): TestImages {
+  const source = model ? openModelImages(model, images, arrayLayout) : openImages(images, arrayLayout);
   try {
-    return { source, labels: withLabels ? readLabels(source, labels).values : undefined };
+    return { source, labels: withLabels && labels !== 'none' ? readLabels(source, labels).values : undefined };
   } catch (error) {
     source.close();
     throw error;
   }
+}
+
+/**
+ * The images of `--images` to evaluate on, with their labels where there are any, by the one rule of all commands: those
+ * of `--labels`; else their folders, where every image lies in one of several; else, or with `--labels none`, none. Says
+ * which.
+ * @throws DoubleSparseError of opening images and labels
+ */
+export function openTestImages(model: OnnxModel, flags: ImageFlags & { images: string }): TestImages {
+  const { labels: given, images } = flags;
+  if (given === 'none') say('--labels none: outputs are compared, no accuracy is measured');
+  if (given !== undefined) return openLabelledImages(flags, true, model);
+  const { source } = openLabelledImages(flags, false, model);
+  if (!hasClassFolders(source)) {
+    say(`no labels for the images of ${images}: outputs are compared, no accuracy is measured`);
+    return { source, labels: undefined };
+  }
+  const { values, classes = [] } = readLabels(source);
+  say(
+    `classes of the images of ${images} are their ${classes.length} folders (--labels none: do not measure accuracy)`,
+  );
+  return { source, labels: values };
 }
 
 /**

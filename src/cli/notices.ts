@@ -1,3 +1,4 @@
+import type { SkippedImage } from '../calibration/images/image-batches.js';
 import type { LoadedWindows } from '../calibration/load-windows.js';
 import { sharedText } from '../calibration/overlap.js';
 import { isFloatType } from '../formats/dtype.js';
@@ -32,6 +33,13 @@ export function noticeDecoded({ checkpoint, weightBytes }: LoadedModel): void {
 export function noticeWindows({ overlap, truncated }: LoadedWindows, name: string): void {
   if (overlap) say(`the ${name} text is short for so many windows: some of them overlap`);
   if (truncated) say(`the ${name} text is longer than what is read at most: only its beginning was used`);
+}
+
+/** Lists images that could not be read. @param used those that could. */
+export function noticeSkipped(kind: string, skipped: readonly SkippedImage[], used: number): void {
+  if (skipped.length === 0) return;
+  say(`${skipped.length} of ${used + skipped.length} ${kind} could not be read and were skipped:`);
+  for (const { name, reason } of skipped) say(`  ${name}: ${reason}`);
 }
 
 /** A part of a text that both kinds of windows hold makes perplexities too good. */

@@ -73,7 +73,7 @@ function checkOutputs({ dims, data }: Tensor, images: number): number {
     return classes;
   throw new DoubleSparseError('shape-mismatch', `outputs [${dims}] for ${images} images are not images x classes`, {
     data: { dims, images },
-    hint: 'accuracy can be measured of classifiers only',
+    hint: 'accuracy can be measured of classifiers only; --labels none compares outputs alone',
   });
 }
 

@@ -55,7 +55,7 @@ export async function evaluateImages(
   if (!labels && !against) {
     throw new DoubleSparseError('option-out-of-range', 'an evaluation with neither labels nor another model', {
       data: { path: model.path },
-      hint: 'give --labels, or the model it was made from with --against',
+      hint: 'give --labels (or images in folders by class), or the model it was made from with --against',
     });
   }
   const { layout } = preprocessing;

@@ -1,10 +1,10 @@
-import type { CnnComparison, CnnComparisonRow } from '../comparison/compare-onnx.js';
+import type { CnnComparison, CnnComparisonRow, CnnFailedRow } from '../comparison/compare-onnx.js';
 import type { ImageEvaluation } from '../evaluation/evaluate-images.js';
 import { formatCount } from './onnx-compression.js';
 import { formatBytes, formatError, formatSeconds, renderTable } from './table.js';
 
 /** The table of a comparison, dense first: accuracy where there are labels, and outputs next to the dense ones. */
-export function cnnComparisonTable({ dense, rows, peakMemoryBytes }: CnnComparison): string {
+export function cnnComparisonTable({ dense, rows, failed, peakMemoryBytes }: CnnComparison): string {
   const top1 = dense.evaluation.accuracy?.top1;
   const header = [
     'sparsity',
@@ -54,7 +54,8 @@ export function cnnComparisonTable({ dense, rows, peakMemoryBytes }: CnnComparis
       ]),
     ],
   );
-  return `${table}\n\npeak memory, all rows together: ${formatBytes(peakMemoryBytes)}`;
+  const memory = `peak memory, all rows together: ${formatBytes(peakMemoryBytes)}`;
+  return [table, ...failed.map(cnnFailedLine), '', memory].join('\n');
 }
 
 /** Of the worst output. */
@@ -85,3 +86,7 @@ export function cnnRowLine({ method, sparsity, evaluation, bytes, seconds }: Cnn
 
 const accuracyText = ({ accuracy }: ImageEvaluation): string =>
   accuracy ? `top-1 ${(100 * accuracy.top1).toFixed(2)} %, ` : '';
+
+export function cnnFailedLine({ method, sparsity, reason }: CnnFailedRow): string {
+  return `${method} at ${sparsity} failed: ${reason}`;
+}

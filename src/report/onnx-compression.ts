@@ -1,10 +1,11 @@
 import type { CnnEvent, CnnLayerResult } from '../compression/cnn/cnn-run.js';
 import type { OnnxCompressionResult } from '../compression/cnn/compress-onnx.js';
+import type { CnnDryRun } from '../compression/cnn/dry-run.js';
 import type { CnnCompressOptions } from '../compression/cnn/options.js';
-import type { CnnPlan } from '../compression/cnn/planned-layer.js';
 import { elementCount } from '../linalg/element-count.js';
 import type { KeptLayer } from '../models/cnn/layer.js';
 import { parityTable } from './image-evaluation.js';
+import type { OnnxInspection } from './onnx-inspection.js';
 import { formatBytes, formatError, formatSeconds, renderTable } from './table.js';
 
 const percent = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`;
@@ -30,6 +31,7 @@ export function cnnSummary(result: OnnxCompressionResult, out: string): string {
   const methods = new Map<string, number>();
   for (const { method } of layers) if (method) methods.set(method, (methods.get(method) ?? 0) + 1);
   const dense = layers.filter(({ method }) => method === undefined);
+  const others = layers.filter(({ method, reason }) => method !== undefined && reason !== undefined);
   const plain = result.weights.filter(({ reason, nonzeros: own, shape }) => reason && own < elementCount(shape));
   return [
     '',
@@ -38,13 +40,23 @@ export function cnnSummary(result: OnnxCompressionResult, out: string): string {
     `nonzeros: ${nonzeros} of ${entries} weights (${percent(nonzeros, entries)})`,
     `multiply-adds an image: ${formatCount(denseMultiplyAdds)} -> ${formatCount(multiplyAdds)} (${percent(multiplyAdds, denseMultiplyAdds)})`,
     ...dense.map(({ name, reason }) => `kept dense: ${name}: ${reason}`),
+    ...others.map(({ name, method, reason }) => `${method} in place of another method: ${name}: ${reason}`),
     ...keptLines(kept),
     ...plain.map(({ name, reason }) => `stored with its zeros: ${name}: ${reason}`),
-    'verified: loaded by onnxruntime, outputs equal to those of the factors',
-    'outputs next to those of the source, on calibration images:',
-    parityTable(result.parity),
+    ...verifiedLines(result),
     `${formatSeconds(result.seconds)}, ${result.images} calibration images, ${result.engine}; peak memory ${formatBytes(result.peakMemoryBytes)}`,
   ].join('\n');
+}
+
+function verifiedLines({ parity, notCompared }: OnnxCompressionResult): string[] {
+  const others = notCompared.map(({ name, reason }) => `not compared: output ${name}: ${reason}`);
+  if (Object.keys(parity).length === 0) return ['loaded by onnxruntime; no output could be compared', ...others];
+  return [
+    'verified: loaded by onnxruntime, outputs equal to those of the factors',
+    ...others,
+    'outputs next to those of the source, on calibration images:',
+    parityTable(parity),
+  ];
 }
 
 const keptLines = (kept: readonly KeptLayer[]): string[] =>
@@ -55,12 +67,31 @@ export function formatCount(value: number): string {
   return value < 1e9 ? `${(value / 1e6).toFixed(1)} M` : `${(value / 1e9).toFixed(2)} G`;
 }
 
-export function cnnDryRunTable({ layers, kept, entries }: CnnPlan, { method, sparsity }: CnnCompressOptions): string {
-  const rows = layers.map(({ layer, entries: own }) => [layer.name, shapeOf(layer), method, String(own)]);
-  const left = kept.map(({ name, parameters, reason }) => [name, '', 'kept', String(parameters), reason]);
+/** What a compression would make. @param inspection tells the multiply-adds of the model as it is. */
+export function cnnDryRunTable(
+  { layers, kept, entries, nonzeros, denseBytes, bytes }: CnnDryRun,
+  { method, allocate, format }: CnnCompressOptions,
+  { multiplyAdds, uncounted }: Pick<OnnxInspection, 'multiplyAdds' | 'uncounted'>,
+): string {
+  const rows = layers.map((layer) => [
+    layer.name,
+    shapeOf(layer),
+    method,
+    String(layer.entries),
+    String(layer.nonzeros),
+  ]);
+  const left = kept.map(({ name, parameters, reason }) => [name, '', 'kept', String(parameters), '', `  ${reason}`]);
   return [
-    renderTable(['layer', 'shape', 'method', 'weights', ''], [...rows, ...left]),
+    renderTable(['layer', 'shape', 'method', 'weights', 'nonzeros', '  '], [...rows, ...left]),
     '',
-    `${layers.length} layers with ${entries} weights, of which ${Math.floor((1 - sparsity) * entries)} nonzeros would stay`,
+    `${layers.length} layers with ${entries} weights, of which ${nonzeros} nonzeros would stay${
+      allocate === 'uniform'
+        ? ''
+        : '; layer by layer with --allocate uniform, else errors decide, once they are measured'
+    }`,
+    `file, ${format}: ${formatBytes(denseBytes)} -> about ${formatBytes(bytes.single)} with one matrix a layer, ${formatBytes(bytes.factors)} with two factors`,
+    multiplyAdds
+      ? `multiply-adds before, for an input of ${multiplyAdds.input.join('x')}: ${formatCount(multiplyAdds.stored)}`
+      : `multiply-adds before are not counted: ${uncounted}`,
   ].join('\n');
 }

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { DoubleSparseError } from '../errors.js';
 import type { OnnxModel } from '../formats/onnx/model.js';
 import { isExternal, rawTensorSize } from '../formats/onnx/tensor.js';
 import { keptMultiplyAdds, layerMultiplyAdds, type TensorShapes } from '../models/cnn/counts.js';
@@ -44,11 +45,15 @@ export interface OnnxInspection {
   readonly bitsPerWeight: number;
   /** Layers and kept ones together, for one input of this shape; undefined where the sizes are not known. */
   readonly multiplyAdds: (MultiplyAdds & { readonly input: readonly number[] }) | undefined;
+  /** Why multiply-adds are not known. */
+  readonly uncounted: string | undefined;
 }
 
 /**
+ * A model with operators that onnxruntime lacks is told without multiply-adds.
  * @param inputShape for which multiply-adds are counted (default: what the model says).
- * @throws DoubleSparseError those of {@link findStoredLayers} and {@link tensorShapes}
+ * @throws DoubleSparseError those of {@link findStoredLayers} and {@link tensorShapes}; `shape-mismatch` for an input
+ *   shape that the model does not take
  */
 export async function inspectOnnx(model: OnnxModel, inputShape?: readonly number[]): Promise<OnnxInspection> {
   const { layers: stored, kept } = findStoredLayers(model);
@@ -57,7 +62,7 @@ export async function inspectOnnx(model: OnnxModel, inputShape?: readonly number
     ...stored.flatMap(({ parts }) => parts.flatMap(({ layer }) => layer.uses.map(({ output }) => output))),
     ...counted.map(({ output }) => output),
   ];
-  const found = await tensorShapes(model, [...new Set(outputs)], inputShape);
+  const { found, uncounted } = await shapesOf(model, [...new Set(outputs)], inputShape);
   const layers = stored.map((layer) => inspectLayer(layer, found?.shapes));
   const keptLayers = kept.map((layer) => ({ ...layer, multiplyAdds: found && keptMultiplyAdds(layer, found.shapes) }));
   const sum = <T>(list: readonly T[], value: (each: T) => number) =>
@@ -85,7 +90,35 @@ export async function inspectOnnx(model: OnnxModel, inputShape?: readonly number
       dense: ofKept + sum(layers, ({ multiplyAdds }) => multiplyAdds?.dense ?? 0),
       stored: ofKept + sum(layers, ({ multiplyAdds }) => multiplyAdds?.stored ?? 0),
     },
+    uncounted,
   };
+}
+
+/** Only multiply-adds need a model that can be run. */
+async function shapesOf(
+  model: OnnxModel,
+  names: readonly string[],
+  inputShape: readonly number[] | undefined,
+): Promise<{ found?: Awaited<ReturnType<typeof tensorShapes>>; uncounted?: string }> {
+  const inputs = model.inputs.filter(({ message }) => !model.initializers.has(message.name));
+  if (inputs.length !== 1) {
+    const list = inputs.map(({ message }) => message.name).join(', ');
+    return { uncounted: `the model has ${inputs.length} inputs (${list}), they are counted where there is one` };
+  }
+  try {
+    const found = await tensorShapes(model, names, inputShape);
+    return found ? { found } : { uncounted: 'they depend on the size of the input: give it with --input-shape' };
+  } catch (error) {
+    if (!(error instanceof DoubleSparseError)) throw error;
+    // What is wrong with the model is an error; what onnxruntime lacks is not.
+    if (error.code === 'engine-unavailable' || error.data.operator !== undefined) return { uncounted: error.message };
+    if (inputShape === undefined || error.code !== 'shape-mismatch') throw error;
+    throw new DoubleSparseError(error.code, error.message, {
+      data: error.data,
+      hint: 'give another --input-shape: all sizes of the input, that of the batch first',
+      cause: error,
+    });
+  }
 }
 
 function inspectLayer({ parts, ...layer }: StoredLayer, shapes: TensorShapes | undefined): InspectedOnnxLayer {
@@ -115,7 +148,7 @@ function externalBytes(model: OnnxModel): number {
 
 export function onnxInspectionText(inspection: OnnxInspection): string {
   const { path, opset, layers, kept, fileBytes, entries, nonzeros, density, bytes, bitsPerWeight } = inspection;
-  const { multiplyAdds } = inspection;
+  const { multiplyAdds, uncounted } = inspection;
   const millions = (count: number | undefined) => (count === undefined ? '' : (count / 1e6).toFixed(2));
   const table = renderTable(
     ['layer', 'matrix', 'nonzeros', 'density', 'bytes', 'bits/weight', 'M multiply-adds', 'dense', '  stored as'],
@@ -148,7 +181,7 @@ export function onnxInspectionText(inspection: OnnxInspection): string {
     `layers: ${entries} weights, ${nonzeros} nonzeros (${(100 * density).toFixed(1)} %), ${formatBytes(bytes)}, ${bitsPerWeight.toFixed(2)} bits per weight`,
     multiplyAdds
       ? `multiply-adds for an input of ${multiplyAdds.input.join('x')}, kept ones included: ${millions(multiplyAdds.stored)} M with nonzeros alone, ${millions(multiplyAdds.dense)} M dense`
-      : 'multiply-adds depend on the size of the input: give it with --input-shape',
+      : `multiply-adds are not counted: ${uncounted}`,
   ];
   return lines.join('\n');
 }

@@ -44,13 +44,33 @@ test('afterwards accuracies of both models; a grouped convolution group by group
   expect(run.stderr).toContain('second 8x18 in 4 groups');
 });
 
-test('a dry run writes nothing and lists the layers', () => {
+test('a dry run writes nothing, lists the layers with their budgets, and tells sizes', () => {
   const out = at('dry.onnx');
-  const { status, stdout } = dsf('compress', model, '--out', out, '--dry-run', '--exclude', 'head');
+  const dry = (...more: string[]) => dsf('compress', model, '--out', out, '--dry-run', '--sparsity', '0.75', ...more);
+  const { status, stdout } = dry('--exclude', 'head');
   expect(status).toBe(0);
-  expect(stdout).toMatch(/^first +8x9 +auto +72$/m);
+  expect(stdout).toMatch(/^first +8x9 +auto +72 +18$/m);
   expect(stdout).toMatch(/^head +kept +40 +not included$/m);
+  expect(stdout).toMatch(/^3 layers with 1224 weights, of which 306 nonzeros would stay/m);
+  // (72 + 2 x 576) weights at 64 positions, 40 at one.
+  expect(stdout).toMatch(/^multiply-adds before, for an input of 1x1x8x8: 78\.4 k$/m);
   expect(existsSync(out)).toBe(false);
+  const plan = JSON.parse(dry('--json', '--format', 'plain').stdout);
+  expect(plan).toMatchObject({ denseBytes: statSync(model).size, nonzeros: 316, multiplyAdds: { stored: 78_376 } });
+  // 40 -> 5 x 5 + 5 x 8, 72 -> 64 + 72, 576 -> 64 + 576.
+  expect(plan.bytes).toEqual({
+    single: statSync(model).size,
+    factors: statSync(model).size + 4 * (25 + 64 + 2 * 64),
+  });
+});
+
+test('patterns of nodes that are not compressed: excluded as wanted, included with their reason', () => {
+  const path = at('depthwise.onnx');
+  writeFileSync(path, residualModel({ groups: 8 }));
+  const dry = (...more: string[]) => dsf('compress', path, '--out', at('dry.onnx'), '--dry-run', ...more);
+  expect(dry('--exclude', 'second')).toMatchObject({ status: 0, stdout: expect.stringMatching(/^second +kept/m) });
+  expect(dry('--include', 'second').stderr).toMatch(/pattern second matches only what is not compressed: second: /);
+  expect(dry('--exclude', 'nothing').stderr).toMatch(/pattern nothing matches no layer\n.*--dry-run/);
 });
 
 test('compare puts methods and sparsities side by side', () => {

@@ -92,15 +92,6 @@ test.each<[string, Parameters<typeof buildModel>[0]]>([
     },
   ],
   [
-    'an operator that nobody knows',
-    {
-      nodes: [conv(), { opType: 'Nonsense', input: ['y'], output: ['z'] }],
-      initializers: [ones('w', [4, 2, 3, 3])],
-      inputs: { x },
-      outputs: ['z'],
-    },
-  ],
-  [
     'an input of a terabyte',
     {
       nodes: [conv()],

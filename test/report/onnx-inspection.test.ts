@@ -1,9 +1,12 @@
 import { statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
+import type { OnnxModel } from '../../src/formats/onnx/model.js';
+import { ModelProtoSchema, StringStringEntryProtoSchema } from '../../src/formats/onnx/proto/onnx_pb.js';
 import { openOnnx, parseOnnx } from '../../src/formats/onnx/reader.js';
 import { floatTensor } from '../../src/formats/onnx/tensor.js';
-import { writeOnnx } from '../../src/formats/onnx/writer.js';
+import { serializeOnnx, writeOnnx } from '../../src/formats/onnx/writer.js';
 import { findLayers } from '../../src/models/cnn/find-layers.js';
 import { rewriteModel } from '../../src/models/cnn/rewrite.js';
 import { inspectOnnx, onnxInspectionText } from '../../src/report/onnx-inspection.js';
@@ -32,6 +35,25 @@ function denseModel(size: number | string) {
   );
 }
 
+/** Puts tensors of 1 KB and more into a file beside the model. */
+function writeWithExternalData(model: OnnxModel, path: string): void {
+  const message = fromBinary(ModelProtoSchema, serializeOnnx(model));
+  const pieces: Uint8Array[] = [];
+  let offset = 0;
+  for (const tensor of message.graph!.initializer.filter(({ rawData }) => rawData.byteLength >= 1024)) {
+    const entries = { location: `${basename(path)}.data`, offset, length: tensor.rawData.byteLength };
+    pieces.push(tensor.rawData);
+    offset += tensor.rawData.byteLength;
+    tensor.rawData = new Uint8Array();
+    tensor.dataLocation = 1;
+    tensor.externalData = Object.entries(entries).map(([key, value]) =>
+      create(StringStringEntryProtoSchema, { key, value: String(value) }),
+    );
+  }
+  writeFileSync(`${path}.data`, Buffer.concat(pieces));
+  writeFileSync(path, toBinary(ModelProtoSchema, message));
+}
+
 /** Written with the convolution as 96 x 32 times 32 x 108. */
 function compressed(format: 'packed' | 'plain', size: number | string = 15, externalData = false) {
   const model = denseModel(size);
@@ -39,7 +61,8 @@ function compressed(format: 'packed' | 'plain', size: number | string = 15, exte
   const layers = new Map([[layer!, { weight: randomFactors(layer!, 32).weight }]]);
   const { model: rewritten, weights } = rewriteModel(model, { layers }, { format });
   const path = join(folder, `${format}.onnx`);
-  writeOnnx(rewritten, path, { externalData });
+  if (externalData) writeWithExternalData(rewritten, path);
+  else writeOnnx(rewritten, path);
   return { path, nonzeros: weights.reduce((sum, weight) => sum + weight.nonzeros, 0) };
 }
 
@@ -90,7 +113,8 @@ test('open sizes: no multiply-adds unless a shape is given; external data count'
   const given = await inspectOnnx(model, [1, 12, 15, 15]);
   expect(given.multiplyAdds!.stored).toBe(depthwise + nonzeros * positions);
   await rejectionOf(() => inspectOnnx(model, [1, 12, 2 ** 14, 2 ** 14]), 'option-out-of-range');
-  await rejectionOf(() => inspectOnnx(model, [1, 13, 15, 15]), 'shape-mismatch');
+  const error = await rejectionOf(() => inspectOnnx(model, [1, 13, 15, 15]), 'shape-mismatch');
+  expect(error.hint).toContain('--input-shape');
 });
 
 test('a model without a layer', async () => {
@@ -102,4 +126,25 @@ test('a model without a layer', async () => {
   const result = await inspectOnnx(openOnnx(path));
   expect(result).toMatchObject({ layers: [], kept: [], entries: 0, bitsPerWeight: 0, density: 0 });
   expect(onnxInspectionText(result)).toContain('0 layers');
+});
+
+test('what onnxruntime cannot run, and models of two inputs, are told without multiply-adds', async () => {
+  const path = join(folder, 'unrunnable.onnx');
+  const inspected = async (inputs: Record<string, number[]>, node: { opType: string; input: string[] }) => {
+    const conv = { opType: 'Conv', name: 'conv', input: ['x', 'w'], output: ['h'] };
+    const initializers = [random('w', [8, 4, 3, 3], 1)];
+    writeFileSync(
+      path,
+      buildModel({ nodes: [conv, { ...node, output: ['y'] }], initializers, inputs, outputs: ['y'] }),
+    );
+    const result = await inspectOnnx(openOnnx(path));
+    expect(result.layers).toMatchObject([{ name: 'conv', nonzeros: 8 * 36, multiplyAdds: undefined }]);
+    expect(result.multiplyAdds).toBeUndefined();
+    return onnxInspectionText(result);
+  };
+  const unknown = await inspected({ x: [1, 4, 8, 8] }, { opType: 'Unheard', input: ['h'] });
+  expect(unknown).toMatch(/^multiply-adds are not counted: .* no operator .*Unheard/m);
+  const two = await inspected({ x: [1, 4, 8, 8], z: [1, 8, 6, 6] }, { opType: 'Add', input: ['h', 'z'] });
+  expect(two).toMatch(/^multiply-adds are not counted: the model has 2 inputs \(x, z\)/m);
+  expect(two).not.toContain('--input-shape');
 });

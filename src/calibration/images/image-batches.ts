@@ -55,24 +55,58 @@ export function selectImages(source: ImageSource, count: number | undefined, see
 }
 
 /**
- * Images as batches for a model: decoded and resized, cropped, changed at random if asked, channels ordered,
- * normalised; pass after pass. Images that cannot be decoded are skipped.
+ * Images as batches for a model: those of {@link preparedImages}, normalised.
  * @param indices of the images, see {@link selectImages}.
- * @throws DoubleSparseError `option-out-of-range` when an image does not have the size that the model or the first image
- *   has, `file-unreadable` when none could be decoded, and those of the steps
+ * @throws DoubleSparseError of {@link preparedImages} and {@link batchOf}
  */
 export async function* imageBatches(
   source: ImageSource,
   indices: readonly number[],
   options: ImageBatchOptions,
 ): AsyncGenerator<ImageBatch> {
-  const { batchSize = 32, augmentation, preprocessing } = options;
+  const { batchSize = 32, preprocessing } = options;
+  for await (const batch of inBatches(preparedImages(source, indices, options), batchSize))
+    yield batchOf(batch, preprocessing, source.tensor);
+}
+
+/** Images in lists of `size`; the last one of each pass may have fewer. */
+export async function* inBatches(images: AsyncIterable<PreparedImage>, size: number): AsyncGenerator<PreparedImage[]> {
+  let batch: PreparedImage[] = [];
+  for await (const prepared of images) {
+    if (batch.length === size || (batch[0] && batch[0].pass !== prepared.pass)) {
+      yield batch;
+      batch = [];
+    }
+    batch.push(prepared);
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** An image with the pixels that a model gets, before normalisation. */
+export interface PreparedImage {
+  /** In the source. */
+  readonly index: number;
+  readonly pass: number;
+  readonly image: RawImage;
+}
+
+/**
+ * Images decoded and resized, cropped, changed at random if asked, channels ordered; pass after pass. Images that cannot
+ * be decoded are skipped.
+ * @throws DoubleSparseError `option-out-of-range` when an image does not have the size that the model or the first image
+ *   has, `file-unreadable` when none could be decoded, and those of the steps
+ */
+export async function* preparedImages(
+  source: ImageSource,
+  indices: readonly number[],
+  options: Omit<ImageBatchOptions, 'batchSize'>,
+): AsyncGenerator<PreparedImage> {
+  const { augmentation, preprocessing } = options;
   if (augmentation) checkAugmentation(augmentation);
+  if (source.tensor) checkTensorOptions(source, options);
   const skipped = new Map<number, SkippedImage>();
   let size = options.size ?? {};
   for (let pass = 0; pass < (augmentation?.passes ?? 1); pass++) {
-    const batch: { index: number; image: RawImage }[] = [];
-    const flush = (): ImageBatch => batchOf(batch.splice(0, batchSize), preprocessing);
     for (let from = 0; from < indices.length; from += decodedAtOnce) {
       const wanted = indices.slice(from, from + decodedAtOnce).filter((index) => !skipped.has(index));
       for (const { index, decoded, reason } of await Promise.all(
@@ -87,13 +121,31 @@ export async function* imageBatches(
         const image = named(source, index, () => prepare(source, index, decoded, pass, options));
         checkSize(source, index, image, size, options);
         size = image;
-        batch.push({ index, image });
+        yield { index, pass, image };
       }
-      while (batch.length >= batchSize) yield flush();
     }
-    if (batch.length > 0) yield flush();
   }
   if (skipped.size === indices.length) throw noneLeft(source, [...skipped.values()]);
+}
+
+/** Of what is done to images, only scale, mean and deviation mean something for other tensors. */
+function checkTensorOptions(
+  { path }: ImageSource,
+  { preprocessing: { resize, crop, channels, layout }, augmentation }: Omit<ImageBatchOptions, 'batchSize'>,
+): void {
+  const given = Object.entries({
+    resize,
+    crop,
+    channels,
+    layout: layout === 'nchw' ? undefined : layout,
+    flip: augmentation?.flip || undefined,
+    shift: augmentation?.shift || undefined,
+  }).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
+  if (given.length === 0) return;
+  throw new DoubleSparseError('option-out-of-range', `${path}: ${given.join(', ')}: its entries are no images`, {
+    data: { path, options: given },
+    hint: 'the model does not take images: the array is taken as it is, but for --scale, --mean and --std',
+  });
 }
 
 type Decoded =
@@ -115,7 +167,7 @@ function prepare(
   index: number,
   decoded: RawImage,
   pass: number,
-  { preprocessing, augmentation, seed = 0 }: ImageBatchOptions,
+  { preprocessing, augmentation, seed = 0 }: Omit<ImageBatchOptions, 'batchSize'>,
 ): RawImage {
   const { crop, channels } = preprocessing;
   const [height = decoded.height, width = crop ? height : decoded.width] = crop ?? [];
@@ -140,13 +192,23 @@ function named<T>(source: ImageSource, index: number, work: () => T): T {
   }
 }
 
-function batchOf(batch: readonly { index: number; image: RawImage }[], preprocessing: Preprocessing): ImageBatch {
-  const { height, width, channels } = (batch[0] as { image: RawImage }).image;
+/**
+ * A batch of images of one size.
+ * @param tensorDims see {@link ImageSource.tensor}.
+ * @throws DoubleSparseError `option-out-of-range` for means or deviations of another number of channels
+ */
+export function batchOf(
+  batch: readonly Pick<PreparedImage, 'index' | 'image'>[],
+  preprocessing: Preprocessing,
+  tensorDims?: readonly number[],
+): ImageBatch {
+  const { height, width, channels } = (batch[0] as PreparedImage).image;
   const length = height * width * channels;
   const data = new Float32Array(batch.length * length);
   for (const [i, { image }] of batch.entries())
     normalizeInto(image, preprocessing, data.subarray(i * length, (i + 1) * length));
-  const dims = preprocessing.layout === 'nchw' ? [channels, height, width] : [height, width, channels];
+  const imageDims = preprocessing.layout === 'nchw' ? [channels, height, width] : [height, width, channels];
+  const dims = tensorDims ?? imageDims;
   return { images: tensor([batch.length, ...dims], data), indices: batch.map(({ index }) => index) };
 }
 
@@ -155,7 +217,7 @@ function checkSize(
   index: number,
   image: RawImage,
   size: ImageSize,
-  { size: ofModel, preprocessing }: ImageBatchOptions,
+  { size: ofModel, preprocessing }: Omit<ImageBatchOptions, 'batchSize'>,
 ): void {
   const wrong = (key: keyof ImageSize): boolean => size[key] !== undefined && size[key] !== image[key];
   if (!wrong('height') && !wrong('width') && !wrong('channels')) return;

@@ -7,6 +7,8 @@ export interface ImageSource {
   readonly names: readonly string[];
   /** Channels where all images have the same, undefined where every file has its own. */
   readonly channels: number | undefined;
+  /** Sizes of an entry that is no image but a tensor, which a model gets in this shape; channels first. */
+  readonly tensor?: readonly number[];
   read(index: number): ImageFile | RawImage;
   close(): void;
 }

@@ -35,9 +35,13 @@ export function readLabels(source: ImageSource, path?: string): ImageLabels {
   );
 }
 
-/** Is every image in a folder, which {@link readLabels} would take for its class? */
+/**
+ * Does every image lie in a folder that can be its class? It takes two folders or more: all images in one are a set, not
+ * a class.
+ */
 export function hasClassFolders({ names }: ImageSource): boolean {
-  return names.every((name) => name.indexOf('/') > 0);
+  const folders = new Set(names.map((name) => name.slice(0, Math.max(0, name.indexOf('/')))));
+  return folders.size > 1 && !folders.has('');
 }
 
 function folderLabels({ path, names }: ImageSource): ImageLabels {

@@ -21,34 +21,56 @@ const isFloat = (type: string): type is keyof typeof floatTypes => type in float
 export function openNpyImages(path: string, layout?: ArrayLayout): ImageSource {
   const file = new NpyFile(path);
   try {
-    const { height, width, channels, planar } = imageShape(file, layout);
-    const values = height * width * channels;
-    if (
-      file.shape[0] === 0 ||
-      values === 0 ||
-      values > maximumImageValues ||
-      (file.type !== '|u1' && !isFloat(file.type))
-    ) {
-      throw new DoubleSparseError('file-unsupported', `${path}: [${file.shape}] of ${file.type} are no images`, {
-        data: { path, shape: file.shape, type: file.type, limit: maximumImageValues },
-        hint: `8-bit values or floats are read, up to ${maximumImageValues} of an image`,
-      });
-    }
-    return {
-      path,
-      names: numberNames(file.shape[0] as number),
-      channels,
-      read(index) {
-        const bytes = file.read(index, 1);
-        const data = isFloat(file.type) ? decodeFloats(floatTypes[file.type], bytes) : bytes;
-        return { height, width, channels, data: planar ? interleaved(data, channels) : data };
-      },
-      close: () => file.close(),
-    };
+    return entriesOf(file, imageShape(file, layout));
   } catch (error) {
     file.close();
     throw error;
   }
+}
+
+/**
+ * The entries of a .npy array as tensors of its shape, for models that take no images: N x C x L, N x D and the like.
+ * @throws DoubleSparseError of {@link NpyFile}; `file-unsupported` for an array of one dimension or another type
+ */
+export function openNpyTensors(path: string): ImageSource {
+  const file = new NpyFile(path);
+  try {
+    const [, channels, ...sizes] = file.shape;
+    if (channels === undefined) {
+      throw new DoubleSparseError('file-unsupported', `${path} has one dimension [${file.shape}]`, {
+        data: { path, shape: file.shape },
+        hint: 'the first dimension counts the entries, the others are those of the input of the model',
+      });
+    }
+    const width = sizes.reduce((product, size) => product * size, 1);
+    const shape = { height: 1, width, channels, planar: channels > 1 && width > 1 };
+    return { ...entriesOf(file, shape), tensor: [channels, ...sizes] };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+function entriesOf(file: NpyFile, { height, width, channels, planar }: ImageShape): ImageSource {
+  const { path, shape, type } = file;
+  const values = height * width * channels;
+  if (shape[0] === 0 || values === 0 || values > maximumImageValues || (type !== '|u1' && !isFloat(type))) {
+    throw new DoubleSparseError('file-unsupported', `${path}: [${shape}] of ${type} are no images`, {
+      data: { path, shape, type, limit: maximumImageValues },
+      hint: `8-bit values or floats are read, up to ${maximumImageValues} of an image`,
+    });
+  }
+  return {
+    path,
+    names: numberNames(shape[0] as number),
+    channels,
+    read(index) {
+      const bytes = file.read(index, 1);
+      const data = isFloat(type) ? decodeFloats(floatTypes[type], bytes) : bytes;
+      return { height, width, channels, data: planar ? interleaved(data, channels) : data };
+    },
+    close: () => file.close(),
+  };
 }
 
 type ImageShape = Omit<RawImage, 'data'> & { readonly planar: boolean };

@@ -1,5 +1,12 @@
 import type { ImageModel } from '../../calibration/image-model.js';
-import { imageBatches, type SkippedImage, selectImages } from '../../calibration/images/image-batches.js';
+import {
+  batchOf,
+  inBatches,
+  type PreparedImage,
+  preparedImages,
+  type SkippedImage,
+  selectImages,
+} from '../../calibration/images/image-batches.js';
 import type { ImageSource } from '../../calibration/images/image-source.js';
 import type { Augmentation, Preprocessing } from '../../calibration/images/options.js';
 import type { Tensor } from '../../calibration/tensor.js';
@@ -15,21 +22,27 @@ export interface CalibrationImagesOptions {
   readonly seed: number;
 }
 
-/** The calibration images as batches for a model, any number of times and always the same. */
+/**
+ * The calibration images as batches for a model, any number of times and always the same. They are kept as pixels, a
+ * byte each where files are of 8 bits, and normalised for each pass.
+ */
 export class CalibrationImages {
+  /** Images of a batch. */
+  batchSize: number;
   /** Could not be decoded. */
   readonly skipped: SkippedImage[] = [];
   readonly #source: ImageSource;
   readonly #indices: readonly number[];
-  readonly #model: Pick<ImageModel, 'batchSize' | 'size'>;
+  readonly #size: ImageModel['size'];
   readonly #options: CalibrationImagesOptions;
-  #kept: Tensor[] | undefined;
+  #kept: readonly PreparedImage[] | undefined;
   #passed = false;
 
   constructor(source: ImageSource, model: Pick<ImageModel, 'batchSize' | 'size'>, options: CalibrationImagesOptions) {
     this.#source = source;
     this.#indices = selectImages(source, options.samples, options.seed);
-    this.#model = { batchSize: model.batchSize, size: model.size };
+    this.batchSize = model.batchSize;
+    this.#size = model.size;
     this.#options = options;
   }
 
@@ -38,27 +51,26 @@ export class CalibrationImages {
     return this.#indices.length;
   }
 
-  /** @param limit stop behind so many images (default: all, of all passes). */
+  /** @param limit so many images from the first on (default: all, of all passes). */
   async *batches(limit = Number.POSITIVE_INFINITY): AsyncGenerator<Tensor> {
-    let images = 0;
-    for await (const batch of this.#all()) {
-      yield batch;
-      images += batch.dims[0] as number;
-      if (images >= limit) return;
+    let left = limit;
+    for await (const batch of inBatches(this.#all(), this.batchSize)) {
+      yield batchOf(batch.slice(0, left), this.#options.preprocessing, this.#source.tensor).images;
+      left -= batch.length;
+      if (left <= 0) return;
     }
   }
 
-  async *#all(): AsyncGenerator<Tensor> {
+  async *#all(): AsyncGenerator<PreparedImage> {
     if (this.#kept) {
       yield* this.#kept;
       return;
     }
     const { preprocessing, augmentation, seed } = this.#options;
-    const first = !this.#passed;
-    let kept: Tensor[] | undefined = first ? [] : undefined;
+    let kept: PreparedImage[] | undefined = this.#passed ? undefined : [];
     let bytes = 0;
-    const batches = imageBatches(this.#source, this.#indices, {
-      ...this.#model,
+    const images = preparedImages(this.#source, this.#indices, {
+      size: this.#size,
       preprocessing,
       augmentation,
       seed,
@@ -66,11 +78,11 @@ export class CalibrationImages {
         if (!this.skipped.some(({ name }) => name === image.name)) this.skipped.push(image);
       },
     });
-    for await (const { images } of batches) {
-      bytes += images.data.byteLength;
+    for await (const prepared of images) {
+      bytes += prepared.image.data.byteLength;
       if (bytes > keptBytes) kept = undefined;
-      kept?.push(images);
-      yield images;
+      kept?.push(prepared);
+      yield prepared;
     }
     this.#passed = true;
     this.#kept = kept;

@@ -19,6 +19,8 @@ const waveBytes = 2 ** 30;
 export interface CnnCalibration {
   readonly source: ImageSource;
   readonly preprocessing: Preprocessing;
+  /** Default: what the model fixes, else as many as the inputs of all layers fit into some memory for, 32 at most. */
+  readonly batchSize?: number | undefined;
 }
 
 /** What runs over one model and one set of calibration images have in common. */

@@ -1,10 +1,11 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { accessSync, constants, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { ImageModel } from '../../calibration/image-model.js';
 import type { SkippedImage } from '../../calibration/images/image-batches.js';
 import { DoubleSparseError } from '../../errors.js';
 import type { Parity } from '../../evaluation/parity.js';
+import { writeError } from '../../formats/atomic-file.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
 import { parseOnnx } from '../../formats/onnx/reader.js';
 import { serializeOnnx, writeOnnx } from '../../formats/onnx/writer.js';
@@ -21,7 +22,8 @@ import type { PlannedLayer } from './planned-layer.js';
 import { rewritingOf } from './replacement.js';
 import { verifyModel } from './verify-model.js';
 
-export { verifyModel };
+/** The inputs of all layers are looked at together, of a batch at a time: 256 MiB. */
+const maximumInputBytes = 2 ** 28;
 
 export interface OnnxCompressionResult {
   readonly layers: readonly CnnLayerResult[];
@@ -69,16 +71,19 @@ export class OnnxCompressor {
     options: Omit<CnnCompressOptions, 'method' | 'sparsity'>,
   ): Promise<OnnxCompressor> {
     const threads = options.threads ?? availableParallelism();
-    const { layout } = calibration.preprocessing;
-    const opened = await ImageModel.open(model, { layout, threads });
+    const { batchSize, preprocessing } = calibration;
+    const { layout } = preprocessing;
+    const opened = await ImageModel.open(model, { layout, threads, batchSize });
     await opened.close();
     const choice = chooseEngine(options.engine);
     const resources = new CnnResources(model, opened, calibration, options, { choice, threads });
     try {
-      return new OnnxCompressor(
-        resources,
-        await modelCosts(model, resources.plan, resources.images, resources.gathering),
-      );
+      const costs = await modelCosts(model, resources.plan, resources.images, resources.gathering);
+      if (batchSize === undefined && !opened.fixed) {
+        const fitting = Math.max(1, Math.floor(maximumInputBytes / costs.inputBytes));
+        resources.images.batchSize = Math.min(opened.batchSize, fitting);
+      }
+      return new OnnxCompressor(resources, costs);
     } catch (error) {
       await resources.close();
       throw error;
@@ -120,7 +125,10 @@ export class OnnxCompressor {
  * the bytes have been loaded by onnxruntime and make the outputs that they should.
  * @param calibration images, and what is done to them before the model gets them.
  * @param out path of the new file.
- * @throws DoubleSparseError `file-exists`, `verification-failed`; those of planning, calibrating, factorising, writing
+ * @param ready called when all that can be checked beforehand is, and before anything is computed; what it throws ends
+ *   the run.
+ * @throws DoubleSparseError of {@link refuseOutput}, `verification-failed`; those of planning, calibrating, factorising,
+ *   writing
  */
 export async function compressOnnx(
   model: OnnxModel,
@@ -128,12 +136,14 @@ export async function compressOnnx(
   out: string,
   options: CnnCompressOptions,
   report: (event: CnnEvent) => void = () => {},
+  ready: () => Promise<void> = async () => {},
 ): Promise<OnnxCompressionResult> {
-  const start = performance.now();
-  refuseExisting(model, out, options.force);
+  refuseOutput(model, out, options.force);
   const compressor = await OnnxCompressor.open(model, calibration, options);
   const { resources } = compressor;
   try {
+    await ready();
+    const start = performance.now();
     const result = await compressor.compress(options, report);
     report({ kind: 'status', text: 'verifying and writing' });
     const { parity, notCompared } = await verifyModel(resources, result, out);
@@ -175,7 +185,6 @@ function notices({ compared, others }: CnnResources['outputs'], { allocate }: Cn
 /** What lies on the disk is what was verified. @throws DoubleSparseError `verification-failed` */
 function verifyFile(model: OnnxModel, out: string): void {
   const bytes = serializeOnnx(model);
-  if (existsSync(`${out}.data`)) return;
   if (Buffer.compare(readFileSync(out), bytes) === 0) {
     parseOnnx(bytes, out);
     return;
@@ -187,16 +196,22 @@ function verifyFile(model: OnnxModel, out: string): void {
   });
 }
 
-function refuseExisting({ path }: OnnxModel, out: string, force: boolean): void {
-  if (resolve(path) === resolve(out)) {
-    throw new DoubleSparseError('file-exists', `${out} is the source model itself`, {
-      data: { path: out },
-      hint: 'give another name with --out',
-    });
+/**
+ * Refuses an output that could not be written at the end.
+ * @throws DoubleSparseError `file-exists` (there and not forced, or the source), `file-unwritable` (a folder; no folder
+ *   around it, or one that may not be written to)
+ */
+export function refuseOutput({ path }: OnnxModel, out: string, force: boolean): void {
+  const existing = (problem: string, hint: string): DoubleSparseError =>
+    new DoubleSparseError('file-exists', `${out} ${problem}`, { data: { path: out }, hint });
+  if (resolve(path) === resolve(out)) throw existing('is the source model itself', 'give another name with --out');
+  const found = statSync(out, { throwIfNoEntry: false });
+  if (found && !force) throw existing('exists', 'give another name with --out, or add --force to replace it');
+  if (found && !found.isFile()) throw writeError(out, new Error('it is no file'));
+  try {
+    readdirSync(dirname(resolve(out)));
+    accessSync(dirname(resolve(out)), constants.W_OK);
+  } catch (cause) {
+    throw writeError(out, cause);
   }
-  if (force || !existsSync(out)) return;
-  throw new DoubleSparseError('file-exists', `${out} exists`, {
-    data: { path: out },
-    hint: 'give another name with --out, or add --force to replace it',
-  });
 }

@@ -1,21 +1,25 @@
 import { ImageModel } from '../../calibration/image-model.js';
+import type { Tensor } from '../../calibration/tensor.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
+import { elementCount } from '../../linalg/element-count.js';
 import { keptMultiplyAdds, layerMultiplyAdds } from '../../models/cnn/counts.js';
 import { partialModel } from '../../models/cnn/partial-model.js';
 import type { CalibrationImages } from './calibration-images.js';
 import type { CnnPlan, PlannedLayer } from './planned-layer.js';
 
-/** Multiply-adds of a model for one image. */
+/** What a model computes and holds for one image. */
 export interface ModelCosts {
-  /** Of one nonzero of each layer: the positions at which it is used. */
+  /** Multiply-adds of one nonzero of each layer: the positions at which it is used. */
   readonly unitCosts: ReadonlyMap<PlannedLayer, number>;
-  /** Of all layers that are compressed, while they are dense. */
+  /** Multiply-adds of all layers that are compressed, while they are dense. */
   readonly layers: number;
   /** Of kept layers as far as they can be told. */
   readonly kept: number;
+  /** Bytes of the inputs of all layers together. */
+  readonly inputBytes: number;
 }
 
-/** Counts on the shapes that the tensors of a model have for the calibration images. */
+/** Counts on the shapes that the tensors of a model have for one calibration image, or a batch that the model fixes. */
 export async function modelCosts(
   model: OnnxModel,
   { layers, kept }: CnnPlan,
@@ -24,16 +28,17 @@ export async function modelCosts(
 ): Promise<ModelCosts> {
   const made = new Set(model.nodes.flatMap(({ message }) => message.output));
   const countable = kept.filter(({ output, channels }) => channels !== undefined && made.has(output));
-  const names = [
-    ...layers.flatMap(({ layer }) => layer.uses.map(({ output }) => output)),
-    ...countable.map(({ output }) => output),
-  ];
-  const opened = await ImageModel.open(partialModel(model, names), { layout, threads });
+  const uses = layers.flatMap(({ layer }) => layer.uses);
+  const inputs = new Set(uses.map(({ input }) => input));
+  const names = [...inputs, ...uses.map(({ output }) => output), ...countable.map(({ output }) => output)];
+  const wanted = [...new Set(names)].filter((name) => made.has(name));
+  const opened = await ImageModel.open(partialModel(model, wanted), { layout, threads });
   try {
-    for await (const batch of images.batches(1)) {
-      const tensors = await opened.run(batch);
-      const shapes = new Map(Object.entries(tensors).map(([name, { dims }]) => [name, dims]));
-      const count = batch.dims[0];
+    for await (const image of images.batches(1)) {
+      const count = opened.fixed ? opened.batchSize : 1;
+      const batch = repeated(image, count);
+      const tensors = Object.entries(await opened.run(batch, wanted));
+      const shapes = new Map(tensors.map(([name, { dims }]) => [name, dims]));
       const unitCosts = new Map(
         layers.map((planned) => [planned, layerMultiplyAdds(planned.layer, 1, shapes) / count]),
       );
@@ -41,10 +46,19 @@ export async function modelCosts(
         unitCosts,
         layers: layers.reduce((sum, planned) => sum + planned.entries * unitCosts.get(planned)!, 0),
         kept: countable.reduce((sum, layer) => sum + (keptMultiplyAdds(layer, shapes) ?? 0) / count, 0),
+        inputBytes:
+          [...inputs].reduce((sum, name) => sum + 4 * elementCount(shapes.get(name) ?? batch.dims), 0) / count,
       };
     }
   } finally {
     await opened.close();
   }
   throw new Error('there are calibration images, or reading them has failed');
+}
+
+/** A batch of the same image. */
+function repeated({ dims: [, ...dims], data }: Tensor, count: number): Tensor {
+  const copies = new Float32Array(count * data.length);
+  for (let i = 0; i < count; i++) copies.set(data, i * data.length);
+  return { dims: [count, ...dims], data: copies };
 }

@@ -51,7 +51,9 @@ export function planCnn(model: OnnxModel, { include, exclude }: CnnPlanOptions):
   const { layers: found, kept } = findLayers(model);
   refuseCompressed(model, found);
   if (found.length === 0) throw nothingFound(model, kept);
-  refuseIdlePatterns([...include, ...exclude], found);
+  refuseIdlePatterns(include, found, kept);
+  // What stays as it is anyway, is excluded as wanted.
+  refuseIdlePatterns(exclude, [...found, ...kept]);
   const [included, excluded] = [include.map(namePattern), exclude.map(namePattern)];
   const takes = ({ name }: CnnLayer): boolean =>
     included.some((test) => test(name)) && !excluded.some((test) => test(name));
@@ -140,12 +142,19 @@ function nothingFound(model: OnnxModel, kept: readonly KeptLayer[]): DoubleSpars
 }
 
 /** A pattern without any match is a slip of the pen: what it was meant for would be treated otherwise, unnoticed. */
-function refuseIdlePatterns(patterns: readonly string[], layers: readonly CnnLayer[]): void {
+function refuseIdlePatterns(
+  patterns: readonly string[],
+  layers: readonly { readonly name: string }[],
+  kept: readonly KeptLayer[] = [],
+): void {
   for (const pattern of patterns) {
-    if (pattern === '*' || layers.some(({ name }) => namePattern(pattern)(name))) continue;
-    throw new DoubleSparseError('option-out-of-range', `the pattern ${pattern} matches no layer`, {
+    const matches = namePattern(pattern);
+    if (pattern === '*' || layers.some(({ name }) => matches(name))) continue;
+    const [node] = kept.filter(({ name }) => matches(name));
+    const problem = node ? `only what is not compressed: ${node.name}: ${node.reason}` : 'no layer';
+    throw new DoubleSparseError('option-out-of-range', `the pattern ${pattern} matches ${problem}`, {
       data: { pattern, layers: layers.slice(0, 20).map(({ name }) => name) },
-      hint: 'dsf inspect MODEL lists the names; * stands for any characters',
+      hint: 'dsf compress MODEL --out FILE --dry-run lists the layers; * stands for any characters',
     });
   }
 }

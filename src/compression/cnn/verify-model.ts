@@ -10,8 +10,11 @@ import { productOf } from './solve-layer.js';
 
 /** Calibration images on which outputs are compared. */
 const comparedImages = 64;
-/** Most that outputs of the written model may differ from those of the products they were made from, as a part of the largest. */
-const tolerance = 1e-3;
+/**
+ * Most that outputs of the written model may differ from those of the products they were made from, as a part of the
+ * largest. Sums in another order make 2e-3 behind the forty layers of a text recogniser; a wrong node makes far more.
+ */
+const tolerance = 1e-2;
 /** What is added to it for models that compute in half precision. */
 const halfTolerance = 3e-2;
 /**

@@ -1,12 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import type { OnnxInitializer, OnnxModel } from './model.js';
-import {
-  NodeProtoSchema,
-  StringStringEntryProtoSchema,
-  type TensorProto,
-  TensorProto_DataLocation,
-  TensorProtoSchema,
-} from './proto/onnx_pb.js';
+import { NodeProtoSchema, type TensorProto, TensorProtoSchema } from './proto/onnx_pb.js';
 import { graphFields, modelFields } from './reader.js';
 import { isExternal, rawTensorBytes, rawTensorSize } from './tensor.js';
 import { fieldHeader } from './wire.js';
@@ -57,16 +51,6 @@ export function inlineEncoding(initializer: OnnxInitializer, model: OnnxModel): 
       yield rawTensorBytes(message, model) ?? new Uint8Array(0);
     },
   };
-}
-
-/** An initializer whose data lie in another file. */
-export function externalEncoding(message: TensorProto, location: string, offset: number, length: number): Encoding {
-  const head = withoutData(message);
-  head.dataLocation = TensorProto_DataLocation.EXTERNAL;
-  head.externalData = Object.entries({ location, offset, length }).map(([key, value]) =>
-    create(StringStringEntryProtoSchema, { key, value: String(value) }),
-  );
-  return ready(toBinary(TensorProtoSchema, head));
 }
 
 /** A tensor's name, type and shape, its comments and unknown fields. */

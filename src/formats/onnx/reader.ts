@@ -39,7 +39,7 @@ export function openOnnx(path: string): OnnxModel {
       throw unsupported(
         path,
         `it has ${file.size} bytes, an ONNX file has at most ${maximumModelBytes}`,
-        'save the model with external data (onnx.save_model with save_as_external_data=True)',
+        'larger models cannot be run: store weights in half precision, or cut the model into parts',
       );
     }
     const bytes = new Uint8Array(file.size);

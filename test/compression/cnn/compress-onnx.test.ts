@@ -4,10 +4,11 @@ import { describe, expect, test } from 'vitest';
 import { openImages } from '../../../src/calibration/images/open-images.js';
 import { preprocessingSchema } from '../../../src/calibration/images/options.js';
 import { cnnCompareOptionsSchema, compareOnnx } from '../../../src/comparison/compare-onnx.js';
-import { compressOnnx } from '../../../src/compression/cnn/compress-onnx.js';
+import { compressOnnx, OnnxCompressor } from '../../../src/compression/cnn/compress-onnx.js';
 import { type CnnCompressOptions, cnnCompressOptionsSchema } from '../../../src/compression/cnn/options.js';
 import { evaluateImages } from '../../../src/evaluation/evaluate-images.js';
 import { openOnnx } from '../../../src/formats/onnx/reader.js';
+import { floatTensor } from '../../../src/formats/onnx/tensor.js';
 import { rejectionOf } from '../../calibration/expect-rejection.js';
 import { idxBytes } from '../../calibration/images/idx-bytes.js';
 import { buildModel } from '../../formats/onnx/build-model.js';
@@ -163,4 +164,62 @@ test('a comparison has a row for each method and sparsity, dense first', async (
   expect(again.rows.map(({ seconds }) => seconds)).toEqual(rows.map(({ seconds }) => seconds));
   const others = { ...options, samples: 10 };
   await rejectionOf(() => compareOnnx(source, calibration, images, others, at('kept')), 'run-mismatch');
+});
+
+test('how many images a batch has changes what is gathered by rounding alone', async () => {
+  const source = model();
+  const gathered = async (batchSize?: number) => {
+    const compressor = await OnnxCompressor.open(source, { ...calibration, batchSize }, optionsOf({ positions: 16 }));
+    const { resources } = compressor;
+    const inputs = (await Promise.all(resources.waves.flat().map((each) => resources.denseInputsOf(each)))).flat(2);
+    await compressor.close();
+    return { inputs, costs: [...compressor.costs.unitCosts.values()], batch: compressor.resources.images.batchSize };
+  };
+  const expected = await gathered();
+  expect(expected.batch).toBe(32);
+  for (const batchSize of [1, 7]) {
+    const { inputs, costs, batch } = await gathered(batchSize);
+    expect(batch).toBe(batchSize);
+    expect(costs).toEqual(expected.costs);
+    for (const [i, { covariance }] of inputs.entries())
+      expect(covariance).toBeAllclose(expected.inputs[i]!.covariance, { rtol: 1e-5, atol: 1e-6 });
+  }
+  const fixed = model({ batch: 5 });
+  await rejectionOf(
+    () => compressOnnx(fixed, { ...calibration, batchSize: 4 }, at('no.onnx'), optionsOf({})),
+    'option-out-of-range',
+  );
+  // (72 + 2 x 576) weights at 64 positions, 40 at one.
+  const result = await compressOnnx(fixed, calibration, at('fixed.onnx'), optionsOf({ sparsity: 0 }));
+  expect(result.denseMultiplyAdds).toBe(64 * (72 + 2 * 576) + 40);
+});
+
+test('where the inputs of layers are large, a batch has fewer images', async () => {
+  const path = at('large-inputs.onnx');
+  const conv = (name: string, input: string, output: string) => ({
+    opType: 'Conv',
+    name,
+    input: [input, name],
+    output: [output],
+  });
+  writeFileSync(
+    path,
+    buildModel({
+      nodes: [conv('a', 'x', 'h'), conv('b', 'h', 'y')],
+      initializers: [
+        floatTensor('a', 'F32', [8, 1, 1, 2], new Float32Array(16).fill(1)),
+        floatTensor('b', 'F32', [8, 8, 1, 1], new Float32Array(64).fill(1)),
+      ],
+      inputs: { x: ['n', 1, 'h', 'w'] },
+      outputs: ['y'],
+    }),
+  );
+  const side = 1024;
+  writeFileSync(at('large'), idxBytes(unsigned, [1, side, side], new Uint8Array(side * side)));
+  const large = { source: openImages(at('large')), preprocessing };
+  const compressor = await OnnxCompressor.open(openOnnx(path), large, optionsOf({}));
+  const bytes = 4 * side * (side + 8 * (side - 1));
+  expect(compressor.costs.inputBytes).toBe(bytes);
+  expect(compressor.resources.images.batchSize).toBe(Math.floor(2 ** 28 / bytes));
+  await compressor.close();
 });

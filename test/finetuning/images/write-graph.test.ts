@@ -4,6 +4,7 @@ import { readGraph } from '../../../src/finetuning/images/read-graph.js';
 import { withValues } from '../../../src/finetuning/images/write-graph.js';
 import type { OnnxModel } from '../../../src/formats/onnx/model.js';
 import { parseOnnx } from '../../../src/formats/onnx/reader.js';
+import { floatTensor } from '../../../src/formats/onnx/tensor.js';
 import { serializeOnnx } from '../../../src/formats/onnx/writer.js';
 import { findLayers } from '../../../src/models/cnn/find-layers.js';
 import { rewriteModel } from '../../../src/models/cnn/rewrite.js';
@@ -47,11 +48,15 @@ it('values in Constant nodes are trained and written', () => {
 
 it.each([3, 8])('the support of packed weights is their bitmask, vanished values too, version %i', (irVersion) => {
   const [rows, columns] = [48, 16];
-  const initializer = weight('w', [rows, columns], 1);
-  const named = irVersion < 4 ? { w: [rows, columns] } : {};
+  const initializer = floatTensor('half', 'F16', [rows, columns], randomMatrix(rows, columns, 1).data);
+  const named = irVersion < 4 ? { half: [rows, columns] } : {};
   const source = parseOnnx(
     buildModel({
-      nodes: [node('Flatten', ['image'], 'rows'), node('Gemm', ['rows', 'w'], 'logits', { transB: 1 })],
+      nodes: [
+        node('Cast', ['half'], 'w', { to: 1 }),
+        node('Flatten', ['image'], 'rows'),
+        node('Gemm', ['rows', 'w'], 'logits', { transB: 1 }),
+      ],
       ...{ initializers: [initializer], inputs: { ...inputs, ...named }, outputs: ['logits'], irVersion },
     }),
     'dense.onnx',
@@ -62,7 +67,7 @@ it.each([3, 8])('the support of packed weights is their bitmask, vanished values
   dense.data[6] = 1e-9;
   const [layer] = findLayers(source).layers;
   const layers = new Map([[layer!, { weight: { kind: 'dense' as const, weight: dense } }]]);
-  const { model } = rewriteModel(source, { layers }, { valueType: 'F16' });
+  const { model } = rewriteModel(source, { layers });
   const { plain, weights, model: written } = doubled(parseOnnx(serializeOnnx(model), 'packed.onnx'));
   const [stored] = weights.stored;
   expect([...stored!.places]).toEqual(Array.from({ length: 256 }, (_, i) => 3 * i));

@@ -3,6 +3,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   statSync,
   symlinkSync,
   truncateSync,
@@ -14,7 +15,6 @@ import { expect, test } from 'vitest';
 import { makeAttribute } from '../../../src/formats/onnx/node.js';
 import { type TensorProto, TensorProtoSchema } from '../../../src/formats/onnx/proto/onnx_pb.js';
 import { openOnnx, parseOnnx } from '../../../src/formats/onnx/reader.js';
-import { floatTensor } from '../../../src/formats/onnx/tensor.js';
 import { serializeOnnx, writeOnnx } from '../../../src/formats/onnx/writer.js';
 import '../../helpers.js';
 import { errorOf, withBoundedMemory } from '../expect-error.js';
@@ -38,27 +38,18 @@ const readFrom = (entries: Record<string, string>, dims?: bigint[]) => {
   return model.readFloats(model.initializers.get('w')!.message);
 };
 
-test('external data becomes part of the model or of one data file, as asked for', () => {
+test('external data becomes part of the model', () => {
   const source = openOnnx(join(golden, 'tensors-external.onnx'));
   const whole = openOnnx(join(golden, 'tensors.onnx'));
-  const inOne = join(folder, 'one.onnx');
-  writeOnnx(source, inOne);
-  const inTwo = join(folder, 'two.onnx');
-  const bytes = writeOnnx(openOnnx(inOne), inTwo, { externalData: true });
-  // Only the tensor of 4,800 bytes is worth a place in the data file.
-  expect(statSync(`${inTwo}.data`).size).toBe(4800);
-  expect(bytes).toBe(statSync(inTwo).size + 4800);
-  // Over itself: it is read to the end before it is replaced.
-  writeOnnx(openOnnx(inTwo), inTwo, { externalData: true });
-  for (const path of [inOne, inTwo]) {
-    const model = openOnnx(path);
-    for (const [name, { message }] of whole.initializers) {
-      if (name === 'integers') continue;
-      expect(model.readFloats(model.initializers.get(name)!.message)).toHaveSameBits(whole.readFloats(message));
-    }
-    expect(Buffer.compare(serializeOnnx(openOnnx(inOne)), serializeOnnx(model))).toBe(0);
+  const path = join(folder, 'one.onnx');
+  expect(writeOnnx(source, path)).toBe(statSync(path).size);
+  expect(existsSync(`${path}.data`)).toBe(false);
+  const model = openOnnx(path);
+  for (const [name, { message }] of whole.initializers) {
+    if (name === 'integers') continue;
+    expect(model.readFloats(model.initializers.get(name)!.message)).toHaveSameBits(whole.readFloats(message));
   }
-  expect(existsSync(`${inOne}.data`)).toBe(false);
+  expect(Buffer.compare(serializeOnnx(source), readFileSync(path))).toBe(0);
 });
 
 test('a data file that is cut off is refused, and nothing is left of the file that was to be written', () => {
@@ -66,10 +57,8 @@ test('a data file that is cut off is refused, and nothing is left of the file th
     cpSync(join(golden, name), join(folder, name));
   truncateSync(join(folder, 'tensors-external.onnx.data'), 1000);
   const before = readdirSync(folder).length;
-  for (const externalData of [false, true]) {
-    const model = openOnnx(join(folder, 'tensors-external.onnx'));
-    errorOf(() => writeOnnx(model, join(folder, 'never.onnx'), { externalData }), 'file-malformed');
-  }
+  const model = openOnnx(join(folder, 'tensors-external.onnx'));
+  errorOf(() => writeOnnx(model, join(folder, 'never.onnx')), 'file-malformed');
   expect(readdirSync(folder)).toHaveLength(before);
 });
 
@@ -110,19 +99,19 @@ test('ranges that lie take no memory', () => {
   }, 100);
 });
 
-test('more than 2 GB: one file is refused before anything is read, external data is written', () => {
+test('more than 2 GB is refused before anything is read, with what can be done', () => {
   writeFileSync(join(folder, 'large'), '');
   // A hole in the file, which takes no space.
   truncateSync(join(folder, 'large'), 2 ** 31);
-  const model = modelWith(externalTensor({ location: 'large' }, [2n ** 29n]));
   withBoundedMemory(() => {
-    expect(errorOf(() => serializeOnnx(model), 'file-unsupported').message).toContain('2147483647');
-    errorOf(() => writeOnnx(model, join(folder, 'm.onnx'), { externalData: false }), 'file-unsupported');
-    // Beyond 4 GB, the length of a field itself is none that can be written.
-    const larger = modelWith(externalTensor({ location: 'large' }, [2n ** 40n]));
-    errorOf(() => serializeOnnx(larger), 'file-unsupported');
-    errorOf(() => writeOnnx(larger, join(folder, 'm.onnx')), 'file-malformed');
-    expect(errorOf(() => openOnnx(join(folder, 'large')), 'file-unsupported').hint).toContain('external data');
+    for (const size of [2n ** 29n, 2n ** 40n]) {
+      const model = modelWith(externalTensor({ location: 'large' }, [size]));
+      const error = errorOf(() => serializeOnnx(model), 'file-unsupported');
+      expect(error.message).toContain('2147483647');
+      expect(error.hint).toContain('half precision');
+      errorOf(() => writeOnnx(model, join(folder, 'm.onnx')), 'file-unsupported');
+    }
+    expect(errorOf(() => openOnnx(join(folder, 'large')), 'file-unsupported').hint).toContain('half precision');
   }, 100);
 });
 
@@ -137,22 +126,4 @@ test('external data in attributes and subgraphs is refused', () => {
     const bytes = buildModel({ nodes: [node], inputs: {}, outputs: [] });
     expect(errorOf(() => parseOnnx(bytes, 'm.onnx'), 'file-unsupported').message).toContain('(Constant)');
   }
-});
-
-test('tensors of any type go to the data file, small ones and those in typed fields stay', () => {
-  const path = join(folder, 'types.onnx');
-  const initializers = [
-    floatTensor('half', 'F16', [1024], new Float32Array(1024)),
-    create(TensorProtoSchema, { name: 'bytes', dataType: 2, dims: [5000n], rawData: new Uint8Array(5000) }),
-    create(TensorProtoSchema, { name: 'typed', dataType: 7, dims: [300n], int64Data: Array(300).fill(1n) }),
-    floatTensor('small', 'F32', [4], new Float32Array(4)),
-  ];
-  const model = parseOnnx(buildModel({ nodes: [], inputs: {}, outputs: [], initializers }), path);
-  writeOnnx(model, path, { externalData: true });
-  const written = openOnnx(path);
-  const external = [...written.initializers.values()].filter(({ message }) => message.externalData.length > 0);
-  expect(external.map(({ message }) => message.name)).toEqual(['half', 'bytes']);
-  expect(statSync(`${path}.data`).size).toBe(4096 + 5000);
-  const one = serializeOnnx(written);
-  expect([...parseOnnx(one, path).initializers.keys()]).toEqual(['half', 'bytes', 'typed', 'small']);
 });
