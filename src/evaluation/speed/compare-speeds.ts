@@ -2,9 +2,9 @@ import { availableParallelism, cpus } from 'node:os';
 import type { z } from 'zod';
 import { DoubleSparseError } from '../../errors.js';
 import { openModel } from '../../models/llama/open-model.js';
-import type { Contender, ContenderReport } from './contender.js';
+import { type Contender, type ContenderReport, rivalNames } from './contender.js';
 import { findRivals } from './find-rivals.js';
-import { type MeasuredContender, measureSpeeds } from './measure-speeds.js';
+import { type FailedRival, type MeasuredContender, measureSpeeds } from './measure-speeds.js';
 import { memoryBandwidth } from './memory-bandwidth.js';
 import type { speedOptionsSchema } from './options.js';
 import { type Roofline, roofline } from './roofline.js';
@@ -39,7 +39,7 @@ export interface SpeedComparison {
   readonly bandwidth: number;
   /** The model that was asked about, the dense one, rivals. */
   readonly rows: readonly SpeedRow[];
-  /** What was looked for and not found. */
+  /** What was looked for and not found, or failed, each with the reason. */
   readonly absent: readonly string[];
 }
 
@@ -53,26 +53,34 @@ type SpeedOptions = z.output<typeof speedOptionsSchema> & { readonly onProgress?
 export async function compareSpeeds(path: string, options: SpeedOptions): Promise<SpeedComparison> {
   const { against, threads = availableParallelism(), rounds, tokens, onProgress } = options;
   const models = [path, ...(against === undefined ? [] : [against])];
-  const [sizes, contexts] = [models.map(fileBytes), models.map(contextOf)];
-  const prompts = promptsWithin(Math.min(...contexts), tokens);
-  const { found, absent } = findRivals(against ?? path);
+  const headers = models.map(readHeaders);
+  const prompts = promptsWithin(Math.min(...headers.map(({ context }) => context)), tokens);
+  const { found, absent } = findRivals(headers.at(-1)!.path);
   const contenders: Contender[] = [...models.map((each) => ({ kind: 'runtime' as const, path: each })), ...found];
   onProgress?.('measuring the bandwidth of the memory');
   const bandwidth = await memoryBandwidth(threads);
   const settings = { threads, prompts, tokens };
-  const measured = await measureSpeeds(contenders, settings, { rounds, ...(onProgress && { onProgress }) });
+  const { measured, failed } = await measureSpeeds(contenders, settings, { rounds, ...(onProgress && { onProgress }) });
   const first = measured[0] as MeasuredContender;
   const rows = measured.map((each, i): SpeedRow => {
     const row = rowOf(each, prompts, bandwidth, threads);
     const ratios = each.rounds.map(({ perToken }, round) => perToken / (first.rounds[round]?.perToken ?? Number.NaN));
-    const bytes = sizes[i];
+    const bytes = headers[i]?.fileBytes;
     return {
       ...row,
       ...(bytes !== undefined && { fileBytes: bytes }),
       ...(i > 0 && { firstIsFaster: spreadOf(ratios) }),
     };
   });
-  return { processor: cpus()[0]?.model ?? 'unknown', threads, rounds, tokens, bandwidth, rows, absent };
+  return {
+    processor: cpus()[0]?.model ?? 'unknown',
+    threads,
+    rounds,
+    tokens,
+    bandwidth,
+    rows,
+    absent: [...absent, ...failed.map(absentLine)],
+  };
 }
 
 function rowOf(
@@ -100,17 +108,15 @@ function rowOf(
   };
 }
 
-function fileBytes(path: string): number {
-  const { checkpoint } = openModel(path);
+/** Folder or file of a model, which may be named by its id in the hub cache, and what else is told before it is loaded. */
+function readHeaders(model: string): { path: string; fileBytes: number; context: number } {
+  const { checkpoint, config } = openModel(model);
   checkpoint.close();
-  return [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  const fileBytes = [...checkpoint.tensors.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  return { path: checkpoint.path, fileBytes, context: config.contextLength };
 }
 
-function contextOf(path: string): number {
-  const { checkpoint, config } = openModel(path);
-  checkpoint.close();
-  return config.contextLength;
-}
+const absentLine = ({ contender, reason }: FailedRival): string => `${rivalNames[contender.kind]}: ${reason}`;
 
 /** Lengths that leave room for the tokens behind them. */
 function promptsWithin(context: number, tokens: number): number[] {

@@ -9,6 +9,15 @@ export type Contender =
   /** The checkpoint exported to ONNX, with onnxruntime-node. */
   | { readonly kind: 'onnxruntime'; readonly path: string; readonly file: string };
 
+/** What else runs the dense model. */
+export type Rival = Exclude<Contender, { readonly kind: 'runtime' }>;
+
+/** Names of rivals where they are spoken of. */
+export const rivalNames: Readonly<Record<Rival['kind'], string>> = {
+  blas: 'sgemv',
+  onnxruntime: 'onnxruntime',
+};
+
 export interface SpeedSettings {
   readonly threads: number;
   /** Lengths of prompts, ascending. */
