@@ -8,7 +8,7 @@ export async function loadContender(contender: Contender, settings: SpeedSetting
   switch (contender.kind) {
     case 'runtime': {
       const { loadRuntimeContender } = await import('./runtime-contender.js');
-      return loadRuntimeContender(contender.path, settings);
+      return loadRuntimeContender(contender, settings);
     }
     case 'blas': {
       const { loadBlasContender } = await import('./blas-contender.js');

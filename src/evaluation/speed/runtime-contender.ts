@@ -1,15 +1,19 @@
 import { CompressedCheckpoint } from '../../formats/container/checkpoint.js';
 import { loadTokenModel } from '../../runtime/load-model.js';
-import type { ContenderReport, LoadedContender, SpeedSettings } from './contender.js';
-import { productInstructions } from './roofline.js';
+import type { ContenderReport, LoadedContender, RuntimeContender, SpeedSettings } from './contender.js';
+import { cacheBytesRead, productWork } from './roofline.js';
 import { trialIds } from './trial-ids.js';
 
 /** The runtime with a model, and with what `dsf tune` left beside it. */
 export async function loadRuntimeContender(
-  path: string,
+  { path, representation }: RuntimeContender,
   { threads, prompts, tokens }: SpeedSettings,
 ): Promise<LoadedContender> {
-  const loaded = await loadTokenModel(path, { threads, capacity: Math.max(...prompts) + tokens });
+  const loaded = await loadTokenModel(path, {
+    threads,
+    capacity: Math.max(...prompts) + tokens,
+    ...(representation && { representation }),
+  });
   const { model, config, checkpoint } = loaded;
   const longest = trialIds(Math.max(...prompts), model.vocabularySize);
   const first = prompts[0] as number;
@@ -24,8 +28,8 @@ export async function loadRuntimeContender(
       compressed: checkpoint instanceof CompressedCheckpoint,
       weightBytes: loaded.weightBytes,
       tokenBytes: loaded.tokenBytes,
-      cacheBytes: 8 * config.layers * config.keyValueHeads * config.headSize * (first + tokens / 2),
-      instructions: productInstructions(checkpoint, config, loaded.plan),
+      cacheBytes: cacheBytesRead(config, first + tokens / 2),
+      work: productWork(checkpoint, config, loaded.plan),
       representations,
       ...(loaded.tuningIgnored !== undefined && { tuningIgnored: loaded.tuningIgnored }),
     },
