@@ -7,7 +7,7 @@ import { formatBytes, formatSeconds, renderTable } from './table.js';
 /** What each row is. */
 function speedTitle({ kind, report }: SpeedRow): string {
   if (kind === 'blas') return 'fp32 sgemv, products alone';
-  if (kind === 'onnxruntime') return 'onnxruntime';
+  if (kind !== 'runtime') return report.description;
   return report.model?.compressed ? 'sparse runtime' : 'dense runtime';
 }
 
@@ -90,6 +90,7 @@ const spread = (ratio: Spread): string => ` (speeds as ${range(ratio, 2)} to 1 i
 const range = ({ low, high }: Spread, digits: number): string => `${low.toFixed(digits)} - ${high.toFixed(digits)}`;
 
 function representationLine(row: SpeedRow): string[] {
+  if (speedTitle(row) === row.report.description) return [];
   const counts = Object.entries(row.report.model?.representations ?? {});
   const shown = counts.map(([representation, products]) => `${products} ${representation}`).join(', ');
   return [`${row.path}: ${row.report.description}${shown === '' ? '' : `; products run ${shown}`}`];

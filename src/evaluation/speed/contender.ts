@@ -16,7 +16,11 @@ export type Contender =
   /** The dense fp32 products of one token, all linear layers and the head, as sgemv of the system's BLAS: no attention. */
   | { readonly kind: 'blas'; readonly path: string }
   /** The checkpoint exported to ONNX, with onnxruntime-node. */
-  | { readonly kind: 'onnxruntime'; readonly path: string; readonly file: string };
+  | { readonly kind: 'onnxruntime'; readonly path: string; readonly file: string }
+  /** That export, with transformers.js, which is loaded from a file. */
+  | { readonly kind: 'transformers'; readonly path: string; readonly module: string }
+  /** A GGUF file of the checkpoint, with node-llama-cpp, which is loaded from a file. */
+  | { readonly kind: 'llama'; readonly path: string; readonly file: string; readonly module: string };
 
 /** What else runs the dense model. */
 export type Rival = Exclude<Contender, RuntimeContender>;
@@ -25,6 +29,8 @@ export type Rival = Exclude<Contender, RuntimeContender>;
 export const rivalNames: Readonly<Record<Rival['kind'], string>> = {
   blas: 'sgemv',
   onnxruntime: 'onnxruntime',
+  transformers: '@huggingface/transformers',
+  llama: 'node-llama-cpp',
 };
 
 export interface SpeedSettings {

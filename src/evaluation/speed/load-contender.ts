@@ -18,5 +18,13 @@ export async function loadContender(contender: Contender, settings: SpeedSetting
       const { loadOnnxContender } = await import('./onnx-contender.js');
       return loadOnnxContender(contender.path, contender.file, settings);
     }
+    case 'transformers': {
+      const { loadTransformersContender } = await import('./transformers-contender.js');
+      return loadTransformersContender(contender.path, contender.module, settings);
+    }
+    case 'llama': {
+      const { loadLlamaContender } = await import('./llama-contender.js');
+      return loadLlamaContender(contender.path, contender.file, contender.module, settings);
+    }
   }
 }
