@@ -1,6 +1,7 @@
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { SpeedComparison } from '../../src/evaluation/speed/compare-speeds.js';
 import { temporaryFolder } from '../formats/temporary-folder.js';
 import { embedded, writePrunedModel } from '../runtime/pruned-model.js';
@@ -53,5 +54,22 @@ describe('dsf bench', () => {
     const refused = dsf('bench', model, '--threads', `${4 * cores + 1}`);
     expect(refused.status).toBe(2);
     expect(refused.stderr).toContain(`use --threads ${cores}`);
+  });
+
+  test('rivals of a model named by its id are looked for in its snapshot; one that fails is listed', () => {
+    const cache = temporaryFolder();
+    const snapshot = join(cache, 'models--organisation--model/snapshots/1');
+    mkdirSync(join(snapshot, 'onnx'), { recursive: true });
+    for (const name of ['config.json', 'model.safetensors']) symlinkSync(join(embedded, name), join(snapshot, name));
+    writeFileSync(join(snapshot, 'onnx/model.onnx'), 'no model');
+    vi.stubEnv('HF_HUB_CACHE', cache);
+    const { status, stdout, stderr } = dsf('bench', 'organisation/model', '--rounds', '1', '--tokens', '2', '--json');
+    vi.unstubAllEnvs();
+    expect(status, stderr).toBe(0);
+    const { rows, absent } = JSON.parse(stdout) as SpeedComparison;
+    expect(rows[0]?.path).toBe('organisation/model');
+    const line = absent.find((each) => each.startsWith('onnxruntime: '));
+    expect(line).toContain(join(snapshot, 'onnx/model.onnx'));
+    expect(line).not.toContain('no onnx/model.onnx');
   });
 });

@@ -78,7 +78,7 @@ test('the table has every row and what bounds the model', () => {
   expect(text).toContain(
     'a native kernel, whose vectors take 32 positions at a time, reaches what memory allows at most: 200',
   );
-  expect(text).toContain("in a core's cache take: stored BF16 16 instructions, 4.00 ns\n");
+  expect(text).toContain("in a core's cache take: stored BF16 16.5 instructions, 4.00 ns\n");
   expect(text).toContain('node-llama-cpp: not installed');
   expect(text).not.toContain('wait for each other: fewer');
   expect(speedTable({ ...comparison, threads: 3 })).toContain('3 threads on 2 cores wait for each other: fewer');

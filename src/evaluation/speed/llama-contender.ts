@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { openCheckpoint } from '../../formats/open-checkpoint.js';
 import { openModel } from '../../models/llama/open-model.js';
 import type { LoadedContender, SpeedSettings } from './contender.js';
@@ -48,7 +49,7 @@ async function openLlamaModel(
 ): Promise<TimedModel> {
   // Prebuilt binaries alone: nothing is downloaded or compiled.
   const llama = await getLlama({ gpu: false, build: 'never', maxThreads: threads, logLevel: 'error' });
-  const model = await llama.loadModel({ modelPath: file, gpuLayers: 0 });
+  const model = await llama.loadModel({ modelPath: resolve(file), gpuLayers: 0 });
   const context = await model.createContext({ contextSize: Math.max(...prompts) + tokens + 1, threads });
   const sequence = context.getSequence();
   let generated: AsyncGenerator<number, void, number[]> | undefined;

@@ -1,17 +1,17 @@
 /**
- * WebAssembly instructions in the inner loops of runtime/kernels, relaxed build, for eight positions of a matrix; of
- * `indexed` for eight values. Loads and the loop itself count, moves between locals do not; what two rows share counts
- * half. Kernels are named by how a matrix lies in memory and the type of its values.
+ * WebAssembly instructions in the compiled inner loops of runtime/kernels, relaxed build, for eight positions of a
+ * matrix; of `indexed` for eight values. The loop itself counts, constants and moves between locals do not; of a round
+ * that computes two rows, half. Kernels are named by how a matrix lies in memory and the type of its values.
  */
 export const instructionsPerEight = {
-  'stored BF16': 16,
-  'stored F16': 20,
-  'stored F32': 27,
-  'indexed BF16': 44,
-  'indexed F16': 50,
-  'dense BF16': 10,
-  'dense F16': 15,
-  'dense F32': 11,
+  'stored BF16': 16.5,
+  'stored F16': 20.5,
+  'stored F32': 28,
+  'indexed BF16': 56,
+  'indexed F16': 62,
+  'dense BF16': 10.5,
+  'dense F16': 15.5,
+  'dense F32': 12,
 } as const;
 
 export type ProductKernel = keyof typeof instructionsPerEight;

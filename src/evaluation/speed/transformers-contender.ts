@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { openModel } from '../../models/llama/open-model.js';
 import type { LoadedContender, SpeedSettings } from './contender.js';
 import { importPackage } from './installed-package.js';
@@ -42,7 +43,8 @@ async function openTransformersModel(
   threads: number,
 ): Promise<TimedModel> {
   env.allowRemoteModels = false;
-  const run = await AutoModelForCausalLM.from_pretrained(path, {
+  // What is no absolute path would be an id to it.
+  const run = await AutoModelForCausalLM.from_pretrained(resolve(path), {
     dtype: 'fp32',
     device: 'cpu',
     local_files_only: true,
