@@ -16,6 +16,10 @@ const noTranspose = 111;
 export async function loadBlasContender(path: string, { threads, tokens }: SpeedSettings): Promise<LoadedContender> {
   const { config, checkpoint } = openModel(path);
   checkpoint.close();
+  const block = linearNames.map((name) => linearShape(config, name));
+  const shapes = Array.from({ length: config.layers }, () => block).flat();
+  shapes.push([config.vocabularySize, config.hiddenSize]);
+  requireMemory(shapes.reduce((sum, [rows, columns]) => sum + 4 * rows * columns, 0));
   // Finds the library, and sets its core type before it is loaded.
   const { description } = createNativeEngine();
   const { library } = findNativeLibrary()!;
@@ -24,10 +28,6 @@ export async function loadBlasContender(path: string, { threads, tokens }: Speed
     `void ${library.prefix}cblas_sgemv${library.suffix}(int, int, int, int, float, void *, int, void *, int, float, void *, int)`,
   );
   if (library.setThreads !== undefined) handle.func(`void ${library.setThreads}(int)`)(threads);
-  const block = linearNames.map((name) => linearShape(config, name));
-  const shapes = Array.from({ length: config.layers }, () => block).flat();
-  shapes.push([config.vocabularySize, config.hiddenSize]);
-  requireMemory(shapes.reduce((sum, [rows, columns]) => sum + 4 * rows * columns, 0));
   // Pages that were never written would all be one page of zeros in the cache.
   const weights = shapes.map(([rows, columns]) => new Float32Array(rows * columns).fill(0.01));
   const x = new Float32Array(Math.max(...shapes.map(([, columns]) => columns))).fill(0.5);
