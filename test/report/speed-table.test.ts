@@ -1,14 +1,19 @@
 import { expect, test } from 'vitest';
 import type { SpeedComparison, SpeedRow } from '../../src/evaluation/speed/compare-speeds.js';
+import { type ProductKernel, productKernels } from '../../src/evaluation/speed/product-kernels.js';
 import { speedSentence, speedTable } from '../../src/report/speed-table.js';
 
 const at = (median: number) => ({ median, low: 0.9 * median, high: 1.1 * median });
+const nanosecondsPerEight = Object.fromEntries(productKernels.map((kernel) => [kernel, 4])) as Record<
+  ProductKernel,
+  number
+>;
 const model = {
   compressed: true,
   weightBytes: 1e8,
   tokenBytes: 1e8,
   cacheBytes: 1e6,
-  instructions: 1e8,
+  work: { 'stored BF16': 6e6 },
   representations: { stored: 3, indexed: 4 },
 };
 const sparse: SpeedRow = {
@@ -25,11 +30,11 @@ const sparse: SpeedRow = {
   residentAfter: 2.2e8,
   roofline: {
     bytesPerToken: 1e8,
-    bandwidth: 2e10,
-    memoryBound: 200,
-    reached: 0.3,
     instructionsPerToken: 1e8,
-    instructionRate: 3e9,
+    memoryBound: 200,
+    instructionBound: 75,
+    reachedOfMemory: 0.3,
+    reachedOfInstructions: 0.8,
     boundBy: 'instructions',
   },
 };
@@ -54,7 +59,8 @@ const comparison: SpeedComparison = {
   threads: 2,
   rounds: 5,
   tokens: 64,
-  bandwidth: 2e10,
+  cores: 2,
+  machine: { bandwidth: 2e10, nanosecondsPerEight },
   rows: [sparse, dense, blas],
   absent: ['node-llama-cpp: not installed'],
 };
@@ -66,8 +72,16 @@ test('the table has every row and what bounds the model', () => {
   );
   expect(text).toMatch(/fp32 sgemv, products alone: large +100\.0 +90\.0 - 110\.0 +- +- +- +- +- +- +-/);
   expect(text).toContain('small: relaxed kernels; products run 3 stored, 4 indexed');
-  expect(text).toContain('memory allows 200.0 tokens/s, 60.0 are 30 % of it: instructions bound it');
+  expect(text).toContain(
+    'memory allows 200 tokens/s, the instructions 75; 60.0 are 30 % and 80 %: instructions bound it\n',
+  );
+  expect(text).toContain(
+    'a native kernel, whose vectors take 32 positions at a time, reaches what memory allows at most: 200',
+  );
+  expect(text).toContain("in a core's cache take: stored BF16 16.5 instructions, 4.00 ns\n");
   expect(text).toContain('node-llama-cpp: not installed');
+  expect(text).not.toContain('wait for each other: fewer');
+  expect(speedTable({ ...comparison, threads: 3 })).toContain('3 threads on 2 cores wait for each other: fewer');
 });
 
 test('the sentence says faster, slower or neither', () => {
@@ -76,4 +90,8 @@ test('the sentence says faster, slower or neither', () => {
   expect(sentence).toContain('neither clearly faster nor slower than our dense runtime');
   expect(sentence).toContain('Some Processor with 2 threads');
   expect(speedSentence({ ...comparison, rows: [sparse] })).toContain('nothing to compare');
+  const early = speedSentence({ ...comparison, rounds: 2 });
+  expect(early).toBe(
+    'The compressed model was compared in 2 rounds, too few to tell faster from slower: use --rounds 3 or more.',
+  );
 });

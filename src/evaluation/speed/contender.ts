@@ -1,13 +1,37 @@
 import type { PostedError } from '../../errors.js';
+import type { Representation } from '../../runtime/representation.js';
+import type { KernelWork } from './product-kernels.js';
+
+/** The runtime, on a dense or compressed model. */
+export interface RuntimeContender {
+  readonly kind: 'runtime';
+  readonly path: string;
+  /** Of all products (default: as the model is tuned, or as measured at loading). */
+  readonly representation?: Representation;
+}
 
 /** What runs in a process of its own, so that resident memory is its own and a crash is a message. */
 export type Contender =
-  /** The runtime, on a dense or compressed model. */
-  | { readonly kind: 'runtime'; readonly path: string }
+  | RuntimeContender
   /** The dense fp32 products of one token, all linear layers and the head, as sgemv of the system's BLAS: no attention. */
   | { readonly kind: 'blas'; readonly path: string }
   /** The checkpoint exported to ONNX, with onnxruntime-node. */
-  | { readonly kind: 'onnxruntime'; readonly path: string; readonly file: string };
+  | { readonly kind: 'onnxruntime'; readonly path: string; readonly file: string }
+  /** That export, with transformers.js, which is loaded from a file. */
+  | { readonly kind: 'transformers'; readonly path: string; readonly module: string }
+  /** A GGUF file of the checkpoint, with node-llama-cpp, which is loaded from a file. */
+  | { readonly kind: 'llama'; readonly path: string; readonly file: string; readonly module: string };
+
+/** What else runs the dense model. */
+export type Rival = Exclude<Contender, RuntimeContender>;
+
+/** Names of rivals where they are spoken of. */
+export const rivalNames: Readonly<Record<Rival['kind'], string>> = {
+  blas: 'sgemv',
+  onnxruntime: 'onnxruntime',
+  transformers: '@huggingface/transformers',
+  llama: 'node-llama-cpp',
+};
 
 export interface SpeedSettings {
   readonly threads: number;
@@ -31,8 +55,8 @@ export interface ContenderReport {
     readonly tokenBytes: number;
     /** Keys and values that one token behind the first prompt reads. */
     readonly cacheBytes: number;
-    /** WebAssembly instructions of the products of one token, see `roofline.ts`. */
-    readonly instructions: number;
+    /** Of the products of one token. */
+    readonly work: KernelWork;
     /** Compressed products in each representation. */
     readonly representations: Readonly<Record<string, number>>;
     readonly tuningIgnored?: string;
