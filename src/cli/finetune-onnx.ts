@@ -30,7 +30,7 @@ export async function finetuneOnnxModel(path: string, flags: OnnxFinetuneFlags, 
   const validationWindows = given.has('validationWindows') ? flags.validationWindows : undefined;
   const options = parseOptions(imageFinetuneOptionsSchema, { ...flags, validationWindows });
   const training = openTraining(flags);
-  if (given.has('teacherWeight')) checkTeacherWeight(options.teacherWeight, teacherPath, training);
+  if (given.has('teacherWeight')) checkTeacherWeight(options.teacherWeight, training);
   const source = validationPath === undefined ? undefined : openImages(validationPath, flags.arrayLayout);
   const validation = source && { source, labels: readLabels(source, flags.validationLabels).values };
   const model = openOnnx(path);
@@ -72,14 +72,10 @@ function openTraining({ images, labels, teacher, arrayLayout }: OnnxFinetuneFlag
 }
 
 /** @throws DoubleSparseError `option-out-of-range` for a weight that would not count */
-function checkTeacherWeight(weight: number, teacher: string | undefined, { labels }: LabelledImages): void {
-  if (teacher !== undefined && (labels || weight === 1)) return;
-  const [missing, hint] =
-    teacher === undefined
-      ? ['without a teacher', 'give the dense model with --teacher, or leave --teacher-weight away']
-      : ['of images without classes', 'give --labels, or leave --teacher-weight away: the teacher is all there is'];
-  throw new DoubleSparseError('option-out-of-range', `--teacher-weight ${weight} ${missing}`, {
+function checkTeacherWeight(weight: number, { labels }: LabelledImages): void {
+  if (labels || weight === 1) return;
+  throw new DoubleSparseError('option-out-of-range', `--teacher-weight ${weight} of images without classes`, {
     data: { option: 'teacherWeight', value: weight },
-    hint,
+    hint: 'give --labels, or leave --teacher-weight away: the teacher is all there is',
   });
 }

@@ -13,6 +13,8 @@ const runVersion = 1;
 /** As {@link runVersion}, of runs that match blocks. */
 const matchingVersion = 2;
 
+const hashedBytes = 2 ** 26;
+
 /** Tells a model from all others: configuration, headers, and every value. Reads the whole model. */
 export function modelHash({ checkpoint }: LlamaModel): string {
   const tensors = [...checkpoint.tensors.values()].map(({ name, shape, dtype, bytes }) => [name, shape, dtype, bytes]);
@@ -24,7 +26,9 @@ export function modelHash({ checkpoint }: LlamaModel): string {
   };
   for (const name of checkpoint.tensors.keys()) {
     const { data } = checkpoint.read(name, allocate);
-    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    // Node hashes less than 2 GiB at a time; the embedding of a large vocabulary has more.
+    for (let at = 0; at < bytes.byteLength; at += hashedBytes) hash.update(bytes.subarray(at, at + hashedBytes));
   }
   return hash.digest('hex');
 }

@@ -17,7 +17,7 @@ import { fontsFolder } from '../../text-lines/fonts-fixture.js';
 import { characterAccuracy, preprocessing, readAlphabet, readImages } from '../../text-lines/read.js';
 import { renderLines, renderPages } from '../../text-lines/render.js';
 
-const slow = process.env.DSF_SLOW_TESTS === '1';
+const slow = process.env.DSF_SLOW_TESTS === 'all';
 /** Images to calibrate on, and lines to read. */
 const [calibrationImages, testImages] = slow ? [64, 200] : [16, 40];
 const options = cnnCompressOptionsSchema.parse(

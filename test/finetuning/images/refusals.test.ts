@@ -36,7 +36,7 @@ it.each<[string, RegExp, () => string[]]>([
   ['another layout', /the layout nhwc of images/, () => [...labelled(), '--preprocessing', path('nhwc.json')]],
   [
     'a weight without a teacher',
-    /--teacher-weight 0.3 without a teacher/,
+    /--teacher is not given, so nothing needs --teacher-weight/,
     () => [...labelled(), '--teacher-weight', '0.3'],
   ],
   [
