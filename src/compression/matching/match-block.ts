@@ -1,6 +1,5 @@
 import type { Compute } from '../../linalg/compute.js';
 import type { Matrix } from '../../linalg/matrix.js';
-import { sharedZeros } from '../../linalg/shared-matrix.js';
 import type { LinearName } from '../../models/llama/tensors.js';
 import { linearNames } from '../../models/llama/tensors.js';
 import type { BlockWeights } from '../../models/llama/weights.js';
@@ -38,6 +37,8 @@ export interface BlockToMatch {
   /** Those of the dense model, and what takes them through the block, in place. */
   readonly denseStates: readonly Matrix[];
   readonly advanceDense: () => Promise<void>;
+  /** Room for the hidden states of all sequences within the block. */
+  readonly room: readonly Matrix[];
   readonly compute: Compute;
   /** What matching the block before it brought. */
   readonly before: BlockGains | undefined;
@@ -66,8 +67,7 @@ export async function matchBlock(
   block: BlockToMatch,
   options: Omit<MatchOptions, 'firstRate'> & { heldOut: number },
 ): Promise<MatchedBlock> {
-  const { dense, weights, compressed, denseStates } = block;
-  const room = denseStates.map(({ rows, columns }) => sharedZeros(rows, columns));
+  const { dense, weights, compressed, denseStates, room } = block;
   await runPart(pool, block, dense, 'attention', denseStates, room);
   const attention = await matchProducts(pool, block, 'attention', compressed, room, options);
   // The targets' memory becomes that of the MLP part's inputs.
