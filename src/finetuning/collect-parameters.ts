@@ -8,10 +8,12 @@ import { rotaryTable } from '../models/llama/rope.js';
 import { blockTensor, embeddingName, finalNormName, headName, linearNames } from '../models/llama/tensors.js';
 import { type BlockWeights, newBlockWeights } from '../models/llama/weights.js';
 import type { TrainedBlock } from '../training/block.js';
+import { FlatValues } from '../training/flat-values.js';
 import type { Weight } from '../training/operations/context.js';
 import type { LinearLayer } from '../training/operations/linear.js';
 import type { Parameter, Segment } from '../training/parameter.js';
-import { nonzeroPositions, sharedPositions } from '../training/support.js';
+import { segmentRows } from '../training/segment-rows.js';
+import { nonzeroPositions } from '../training/support.js';
 import type { FinetuneOptions } from './finetune-options.js';
 import type { TrainedModel } from './language-model.js';
 
@@ -106,12 +108,11 @@ export function collectParameters(
 class Collector {
   readonly #source: CompressedCheckpoint | undefined;
   readonly #keepZeros: boolean;
-  readonly #chunks: Float32Array[] = [];
+  readonly #values = new FlatValues();
   readonly #stored: StoredValues[] = [];
   readonly #parameters: Parameter[] = [];
   /** Factors of products that were met: all of A, and B. */
   readonly #factors = new Map<string, Segment[]>();
-  #length = 0;
   #sparse: SparseMatrices = { matrices: 0, zeros: 0, entries: 0 };
 
   constructor(source: CompressedCheckpoint | undefined, keepZeros: boolean) {
@@ -126,22 +127,13 @@ class Collector {
       [...this.#source.products.values()].find((each) => each.members.some(({ weight }) => weight === name));
     if (!product) return this.plain(name, value, true);
     const [a, b] = this.#product(product.name) as [Segment, Segment | undefined];
-    let [row, count] = [0, 0];
+    let row = 0;
     for (const member of product.members) {
       if (member.weight === name) {
-        const positions = (a.positions as Uint32Array).subarray(count, count + member.values);
-        const own = sharedPositions(positions.map((position) => position - row * a.columns));
-        const rows: Segment = {
-          rows: member.rows,
-          columns: a.columns,
-          offset: a.offset + count,
-          count: member.values,
-          positions: own,
-        };
+        const rows = segmentRows(a, row, member.rows);
         return this.#add(value, b ? [rows, b] : [rows]);
       }
       row += member.rows;
-      count += member.values;
     }
     return { value };
   }
@@ -151,7 +143,7 @@ class Collector {
     const { rows, columns, data } = value;
     const positions = isMatrix && this.#countSparse(value) && this.#keepZeros ? nonzeroPositions(data) : undefined;
     const kept = positions ? Float32Array.from(positions, (position) => data[position] as number) : data;
-    const offset = this.#append(kept);
+    const offset = this.#values.append(kept);
     this.#stored.push({ tensor: name, offset, count: kept.length, size: data.length, ...(positions && { positions }) });
     return this.#add(value, [{ rows, columns, offset, count: kept.length, ...(positions && { positions }) }]);
   }
@@ -163,13 +155,7 @@ class Collector {
   }
 
   finish(): Pick<Trainee, 'values' | 'stored' | 'parameters' | 'sparse'> {
-    const values = new Float32Array(new SharedArrayBuffer(4 * this.#length));
-    let at = 0;
-    for (const chunk of this.#chunks) {
-      values.set(chunk, at);
-      at += chunk.length;
-    }
-    return { values, stored: this.#stored, parameters: this.#parameters, sparse: this.#sparse };
+    return { values: this.#values.shared(), stored: this.#stored, parameters: this.#parameters, sparse: this.#sparse };
   }
 
   /** Is the matrix sparse? Then it is counted. */
@@ -188,19 +174,12 @@ class Collector {
     return { value, parameter };
   }
 
-  #append(values: Float32Array): number {
-    this.#chunks.push(values);
-    const offset = this.#length;
-    this.#length += values.length;
-    return offset;
-  }
-
   #product(name: string): Segment[] {
     const known = this.#factors.get(name);
     if (known) return known;
     const segments = (this.#source as CompressedCheckpoint).readProduct(name).map((factor, index): Segment => {
       const values = decodeFloats(factor.dtype, factor.values);
-      const offset = this.#append(values);
+      const offset = this.#values.append(values);
       const tensor = `${name}.${index === 0 ? 'A' : 'B'}.values`;
       this.#stored.push({ tensor, offset, count: values.length, size: values.length });
       return {

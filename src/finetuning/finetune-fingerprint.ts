@@ -17,7 +17,9 @@ const runVersion = 2;
 const hashedBytes = 2 ** 26;
 
 /** Options that the result depends on. */
-export function recordedOptions(options: FinetuneOptions): Record<string, unknown> {
+export function recordedOptions(
+  options: Pick<FinetuneOptions, 'threads' | 'engine' | 'force' | 'saveEvery'>,
+): Record<string, unknown> {
   const { threads: _, engine: __, force: ___, saveEvery: ____, ...rest } = options;
   return rest;
 }

@@ -1,9 +1,7 @@
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { engineOfRun } from '../compression/run-fingerprint.js';
 import { RunFolder } from '../compression/run-folder.js';
 import { DoubleSparseError } from '../errors.js';
-import type { Checkpoint } from '../formats/checkpoint.js';
 import { claimModelFolder } from '../formats/model-folder.js';
 import { chooseEngine } from '../linalg/engines/select.js';
 import { checkIds } from '../models/llama/embedding.js';
@@ -16,7 +14,7 @@ import { type FinetuneOptions, trainedKinds } from './finetune-options.js';
 import type { FinetuneTexts } from './finetune-texts.js';
 import type { TeacherModel } from './language-model.js';
 import { languageTask } from './language-task.js';
-import { TrainingRun } from './training-run.js';
+import { trainInFolder } from './train-in-folder.js';
 import { storedTensors, writeFinetuned } from './write-finetuned.js';
 
 /**
@@ -64,44 +62,30 @@ export async function finetune(
   const folder = new RunFolder(`${out}.run`, finetuneFingerprint(model, teacher, texts, options, choice, threads), {
     restart: options.force,
   });
-  let task: Awaited<ReturnType<typeof languageTask>> | undefined;
-  try {
-    const replace = options.force || folder.ownsOutput;
-    refuseOutput(checkpoint, out, replace, folder);
-    onEvent({ kind: 'zeros', kept: options.keepZeros, ...trainee.sparse });
-    task = await languageTask(trainee, teaching, texts, choice, threads, options);
-    const run = new TrainingRun(task, folder, options, onEvent);
-    const result = await run.train();
-    folder.claimOutput();
-    writeFinetuned(checkpoint, out, run.chosen, trainee.stored, {
-      settings: {
-        ...recordedOptions(options),
-        text: training.textHash,
-        step: result.writtenStep,
-        teacher: teacher !== undefined,
+  const replace = options.force || folder.ownsOutput;
+  return trainInFolder(
+    folder,
+    {
+      refuse: () => claimModelFolder(out, checkpoint, replace),
+      openTask: () => {
+        onEvent({ kind: 'zeros', kept: options.keepZeros, ...trainee.sparse });
+        return languageTask(trainee, teaching, texts, choice, threads, options);
       },
-      replace,
-    });
-    onEvent({ kind: 'written', result });
-    folder.remove();
-    return result;
-  } catch (error) {
-    if (existsSync(folder.path)) folder.logFailure(error);
-    throw error;
-  } finally {
-    folder.close();
-    await task?.pool.close();
-  }
-}
-
-/** A run that was refused leaves nothing behind. */
-function refuseOutput(source: Checkpoint, out: string, replace: boolean, folder: RunFolder): void {
-  try {
-    claimModelFolder(out, source, replace);
-  } catch (error) {
-    if (!folder.resumed) folder.remove();
-    throw error;
-  }
+      write: (values, result) => {
+        const { textHash: text } = training;
+        const settings = {
+          ...recordedOptions(options),
+          text,
+          step: result.writtenStep,
+          teacher: teacher !== undefined,
+        };
+        writeFinetuned(checkpoint, out, values, trainee.stored, { settings, replace });
+        onEvent({ kind: 'written', result });
+      },
+    },
+    options,
+    onEvent,
+  );
 }
 
 function readTeacher(teacher: LlamaModel, seqLen: number): TeacherModel {

@@ -1,11 +1,10 @@
 import type { EngineChoice } from '../linalg/engines/select.js';
-import { newTrainedValues } from '../training/trained-values.js';
-import { TrainingPool } from '../training/training-pool.js';
 import type { Trainee } from './collect-parameters.js';
 import type { FinetuneOptions } from './finetune-options.js';
 import type { FinetuneTexts } from './finetune-texts.js';
 import type { LanguageShare, LanguageSums } from './language-losses.js';
 import type { TeacherModel } from './language-model.js';
+import { mixedLoss, openTrainingPool } from './open-training-pool.js';
 import type { TrainingTask } from './training-run.js';
 
 /** Threads that train a language model on windows of text. The caller closes its pool. */
@@ -17,20 +16,12 @@ export async function languageTask(
   threads: number,
   { batch, microBatch, weightDecay, teacherWeight }: FinetuneOptions,
 ): Promise<TrainingTask<Uint32Array, LanguageSums>> {
-  const pool = new TrainingPool<LanguageShare, Uint32Array, LanguageSums>({
-    program: 'finetuning/language-worker.js',
-    choice,
-    threads,
-    examples: batch,
-  });
-  const trained = newTrainedValues(values, parameters, pool.lanes, weightDecay);
   const share = teacher ? teacherWeight : 0;
-  try {
-    await pool.share({ model, trained, microBatch, teacherWeight: share, ...(teacher && { teacher }) });
-  } catch (error) {
-    await pool.close();
-    throw error;
-  }
+  const { pool, trained } = await openTrainingPool<LanguageShare, Uint32Array, LanguageSums>(
+    { program: 'finetuning/language-worker.js', choice, threads, examples: batch },
+    { values, parameters, weightDecay },
+    (own) => ({ model, trained: own, microBatch, teacherWeight: share, ...(teacher && { teacher }) }),
+  );
   return {
     pool,
     trained,
@@ -39,6 +30,6 @@ export async function languageTask(
     read: async (indices) => indices.map((index) => training.windows[index] as Uint32Array),
     ...(validation && { validation: validation.windows }),
     predictions: ({ length }) => length - 1,
-    lossOf: ({ crossEntropy, divergence }) => (1 - share) * crossEntropy + share * divergence,
+    lossOf: mixedLoss(share),
   };
 }

@@ -34,7 +34,7 @@ export interface TrainingTask<Example, S extends Sums> {
 }
 
 /** Options of {@link TrainingRun}. */
-type RunOptions = Schedule &
+export type TrainingRunOptions = Schedule &
   Pick<FinetuneOptions, 'force' | 'batch' | 'clip' | 'evaluateEvery' | 'patience' | 'saveEvery' | 'seed'>;
 
 /** The loop over steps, with everything that its checkpoints hold. */
@@ -42,7 +42,7 @@ export class TrainingRun<Example, S extends Sums> {
   readonly #task: TrainingTask<Example, S>;
   readonly #folder: RunFolder;
   readonly #supports: string;
-  readonly #options: RunOptions;
+  readonly #options: TrainingRunOptions;
   readonly #onEvent: (event: FinetuneEvent) => void;
   readonly #arrays: StateArrays;
   /** The step of the last checkpoint. */
@@ -57,7 +57,7 @@ export class TrainingRun<Example, S extends Sums> {
   constructor(
     task: TrainingTask<Example, S>,
     folder: RunFolder,
-    options: RunOptions,
+    options: TrainingRunOptions,
     onEvent: (event: FinetuneEvent) => void,
   ) {
     this.#task = task;

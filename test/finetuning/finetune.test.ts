@@ -1,5 +1,4 @@
-import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { loadEvaluation } from '../../src/calibration/load-windows.js';
@@ -12,7 +11,7 @@ import { CompressedCheckpoint } from '../../src/formats/container/checkpoint.js'
 import { ShardedWriter } from '../../src/formats/safetensors/sharded-writer.js';
 import { chooseEngine } from '../../src/linalg/engines/select.js';
 import { openModel } from '../../src/models/llama/open-model.js';
-import { dsf, root, startDsf } from '../cli/run-dsf.js';
+import { dsf, hashes, root, startDsf } from '../cli/run-dsf.js';
 import { temporaryFolder } from '../formats/temporary-folder.js';
 import { seededRandom } from '../helpers.js';
 import { writeCrudeModel } from './compressed-model.js';
@@ -50,19 +49,6 @@ async function run(
   } finally {
     opened.checkpoint.close();
   }
-}
-
-/** Hash of every file of a folder, by name. */
-function hashes(path: string): Record<string, string> {
-  const hash = (name: string): string =>
-    createHash('sha256')
-      .update(readFileSync(join(path, name)))
-      .digest('hex');
-  return Object.fromEntries(
-    readdirSync(path)
-      .sort()
-      .map((name) => [name, hash(name)]),
-  );
 }
 
 /** Bitmasks and counts of all factors. */

@@ -1,14 +1,10 @@
-import { accessSync, constants, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { dirname, resolve } from 'node:path';
 import { ImageModel } from '../../calibration/image-model.js';
 import type { SkippedImage } from '../../calibration/images/image-batches.js';
-import { DoubleSparseError } from '../../errors.js';
 import type { Parity } from '../../evaluation/parity.js';
-import { writeError } from '../../formats/atomic-file.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
-import { parseOnnx } from '../../formats/onnx/reader.js';
-import { serializeOnnx, writeOnnx } from '../../formats/onnx/writer.js';
+import { writeVerified } from '../../formats/onnx/write-verified.js';
+import { serializeOnnx } from '../../formats/onnx/writer.js';
 import { chooseEngine, createChosenEngine } from '../../linalg/engines/select.js';
 import type { UncomparedOutput } from '../../models/cnn/comparable-outputs.js';
 import type { KeptLayer } from '../../models/cnn/layer.js';
@@ -19,6 +15,7 @@ import type { CompressedModel } from './compressed-model.js';
 import { type ModelCosts, modelCosts } from './model-costs.js';
 import type { CnnCompressOptions } from './options.js';
 import type { PlannedLayer } from './planned-layer.js';
+import { refuseOutput } from './refuse-output.js';
 import { rewritingOf } from './replacement.js';
 import { verifyModel } from './verify-model.js';
 
@@ -147,8 +144,7 @@ export async function compressOnnx(
     const result = await compressor.compress(options, report);
     report({ kind: 'status', text: 'verifying and writing' });
     const { parity, notCompared } = await verifyModel(resources, result, out);
-    const bytes = writeOnnx(result.model, out);
-    verifyFile(result.model, out);
+    const bytes = writeVerified(result.model, out, 'Write to another one');
     const { plan, images } = resources;
     const { layers, weights } = result;
     return {
@@ -180,38 +176,4 @@ function notices({ compared, others }: CnnResources['outputs'], { allocate }: Cn
   if (compared.length > 0) return lines;
   const weighed = allocate === 'errors' ? ['no output can be compared: errors of all layers weigh the same'] : [];
   return [...lines, ...weighed, 'no output can be compared: the new model is only loaded by onnxruntime, not verified'];
-}
-
-/** What lies on the disk is what was verified. @throws DoubleSparseError `verification-failed` */
-function verifyFile(model: OnnxModel, out: string): void {
-  const bytes = serializeOnnx(model);
-  if (Buffer.compare(readFileSync(out), bytes) === 0) {
-    parseOnnx(bytes, out);
-    return;
-  }
-  rmSync(out, { force: true });
-  throw new DoubleSparseError('verification-failed', `${out} was read back with other bytes than were written`, {
-    data: { path: out },
-    hint: 'is the disk failing? Write to another one',
-  });
-}
-
-/**
- * Refuses an output that could not be written at the end.
- * @throws DoubleSparseError `file-exists` (there and not forced, or the source), `file-unwritable` (a folder; no folder
- *   around it, or one that may not be written to)
- */
-export function refuseOutput({ path }: OnnxModel, out: string, force: boolean): void {
-  const existing = (problem: string, hint: string): DoubleSparseError =>
-    new DoubleSparseError('file-exists', `${out} ${problem}`, { data: { path: out }, hint });
-  if (resolve(path) === resolve(out)) throw existing('is the source model itself', 'give another name with --out');
-  const found = statSync(out, { throwIfNoEntry: false });
-  if (found && !force) throw existing('exists', 'give another name with --out, or add --force to replace it');
-  if (found && !found.isFile()) throw writeError(out, new Error('it is no file'));
-  try {
-    readdirSync(dirname(resolve(out)));
-    accessSync(dirname(resolve(out)), constants.W_OK);
-  } catch (cause) {
-    throw writeError(out, cause);
-  }
 }

@@ -1,8 +1,10 @@
 import type { Matrix } from '../../linalg/matrix.js';
 import type { LinearName } from '../../models/llama/tensors.js';
 import type { BlockWeights } from '../../models/llama/weights.js';
+import { FlatValues } from '../../training/flat-values.js';
 import type { Parameter, Segment } from '../../training/parameter.js';
-import { nonzeroPositions, sharedPositions } from '../../training/support.js';
+import { segmentRows } from '../../training/segment-rows.js';
+import { nonzeroPositions } from '../../training/support.js';
 import type { PlannedUnit } from '../compression-plan.js';
 
 /** A finished product of a run. */
@@ -23,22 +25,19 @@ export interface ProductValues {
 
 /** @param weights receive the products' dense forms. */
 export function productValues(products: readonly UnitFactors[], weights: BlockWeights): ProductValues {
-  const chunks: Float32Array[] = [];
+  const flat = new FlatValues();
   const parameters = new Map<LinearName, Parameter>();
-  let length = 0;
   const segmentOf = ({ rows, columns, data }: Matrix): Segment => {
     const positions = nonzeroPositions(data);
     const values = Float32Array.from(positions, (position) => data[position] as number);
-    const [offset, count] = [length, values.length];
-    chunks.push(values);
-    length += count;
+    const [offset, count] = [flat.append(values), values.length];
     return { rows, columns, offset, count, positions, rate: rootMeanSquare(values) };
   };
   const segments = products.map(({ unit, factors }) => {
     const [a, b] = factors.map(segmentOf) as [Segment, Segment | undefined];
     let row = 0;
     for (const member of unit.members) {
-      const rows = rowsOfSegment(a, row, member.rows);
+      const rows = segmentRows(a, row, member.rows);
       row += member.rows;
       parameters.set(member.module, {
         target: weights.linear[member.module].weight,
@@ -47,8 +46,7 @@ export function productValues(products: readonly UnitFactors[], weights: BlockWe
     }
     return b ? [a, b] : [a];
   });
-  const values = new Float32Array(new SharedArrayBuffer(4 * length));
-  for (const [offset, chunk] of offsetsOf(chunks)) values.set(chunk, offset);
+  const values = flat.shared();
   const factorsWith = (all: Float32Array): UnitFactors[] =>
     products.map(({ unit }, index) => ({
       unit,
@@ -59,28 +57,6 @@ export function productValues(products: readonly UnitFactors[], weights: BlockWe
       }),
     }));
   return { values, parameters, factorsWith };
-}
-
-/** The entries of some rows of a factor: the part of stacked weights that belongs to one of them. */
-function rowsOfSegment(
-  { columns, offset, positions = new Uint32Array(), rate }: Segment,
-  first: number,
-  rows: number,
-): Segment {
-  const from = positions.findIndex((position) => position >= first * columns);
-  const begin = from < 0 ? positions.length : from;
-  const behind = positions.findIndex((position) => position >= (first + rows) * columns);
-  const own = positions.subarray(begin, behind < 0 ? positions.length : behind);
-  const moved = sharedPositions(own.map((position) => position - first * columns));
-  return { rows, columns, offset: offset + begin, count: own.length, positions: moved, ...(rate && { rate }) };
-}
-
-function* offsetsOf(chunks: readonly Float32Array[]): Iterable<[number, Float32Array]> {
-  let offset = 0;
-  for (const chunk of chunks) {
-    yield [offset, chunk];
-    offset += chunk.length;
-  }
 }
 
 function rootMeanSquare(values: Float32Array): number {

@@ -1,18 +1,19 @@
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
 import { selectImages } from '../../calibration/images/image-batches.js';
+import { refuseOutput } from '../../compression/cnn/refuse-output.js';
 import { engineOfRun } from '../../compression/run-fingerprint.js';
 import { RunFolder } from '../../compression/run-folder.js';
 import { DoubleSparseError } from '../../errors.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
+import { writeVerified } from '../../formats/onnx/write-verified.js';
 import { chooseEngine, type EngineChoice } from '../../linalg/engines/select.js';
 import { unpackConstants } from '../../models/cnn/unpack-constants.js';
 import type { ClassificationSums } from '../../training/operations/classification-loss.js';
-import { newTrainedValues } from '../../training/trained-values.js';
-import { laneCount, TrainingPool } from '../../training/training-pool.js';
+import { laneCount } from '../../training/training-pool.js';
 import type { FinetuneEvent, FinetuneResult } from '../finetune-events.js';
-import { TrainingRun, type TrainingTask } from '../training-run.js';
+import { mixedLoss, openTrainingPool } from '../open-training-pool.js';
+import { trainInFolder } from '../train-in-folder.js';
+import type { TrainingTask } from '../training-run.js';
 import { GraphWeights } from './graph-weights.js';
 import { ExampleReader, type FinetuneImages, type LabelledImages } from './image-data.js';
 import type { ImageFinetuneOptions } from './image-finetune-options.js';
@@ -21,7 +22,7 @@ import type { ImageExample, ImageShare } from './image-losses.js';
 import { imageSize } from './image-size.js';
 import { readGraph } from './read-graph.js';
 import type { TrainedGraph } from './trained-graph.js';
-import { withValues, writeVerified } from './write-graph.js';
+import { withValues } from './write-graph.js';
 
 /**
  * Trains the values of an ONNX model, dense or compressed, zeros of its weights as they are, and writes the model to
@@ -65,27 +66,24 @@ export async function finetuneOnnx(
   const lanes = laneCount({ threads, examples: options.batch });
   const fingerprint = imageFingerprint(model, teacher, images, options, choice, lanes);
   const folder = new RunFolder(`${out}.run`, fingerprint, { restart: options.force });
-  let task: TrainingTask<ImageExample, ClassificationSums> | undefined;
-  try {
-    refuseExisting(model, out, options.force || folder.ownsOutput, folder);
-    task = await imageTask({ graph, imitated, weights, values, training, reader }, choice, threads, options);
-    if (validation) {
-      const chosen = selectImages(validation.source, options.validationWindows, options.seed);
-      task = { ...task, validation: await reader.validation(validation, chosen) };
-    }
-    const run = new TrainingRun(task, folder, options, onEvent);
-    const result = await run.train();
-    folder.claimOutput();
-    writeVerified(withValues(model, run.chosen, weights.stored), out);
-    folder.remove();
-    return result;
-  } catch (error) {
-    if (existsSync(folder.path)) folder.logFailure(error);
-    throw error;
-  } finally {
-    folder.close();
-    await task?.pool.close();
-  }
+  return trainInFolder(
+    folder,
+    {
+      refuse: () => refuseOutput(model, out, options.force || folder.ownsOutput),
+      openTask: async () => {
+        const chosen = validation && selectImages(validation.source, options.validationWindows, options.seed);
+        const examples = validation && chosen && { validation: await reader.validation(validation, chosen) };
+        const task = await imageTask({ graph, imitated, weights, values, training, reader }, choice, threads, options);
+        return { ...task, ...examples };
+      },
+      write: (trained) => {
+        const hint = 'The run folder still holds the last checkpoint: write to another disk';
+        writeVerified(withValues(model, trained, weights.stored), out, hint);
+      },
+    },
+    options,
+    onEvent,
+  );
 }
 
 interface Prepared {
@@ -103,21 +101,13 @@ async function imageTask(
   threads: number,
   { batch, microBatch, weightDecay, teacherWeight, seed }: ImageFinetuneOptions,
 ): Promise<TrainingTask<ImageExample, ClassificationSums>> {
-  const pool = new TrainingPool<ImageShare, ImageExample, ClassificationSums>({
-    program: 'finetuning/images/image-worker.js',
-    choice,
-    threads,
-    examples: batch,
-  });
   const { parameters } = weights;
-  const trained = newTrainedValues(values, parameters, pool.lanes, weightDecay);
   const share = imitated ? (training.labels ? teacherWeight : 1) : 0;
-  try {
-    await pool.share({ graph, trained, microBatch, teacherWeight: share, ...(imitated && { teacher: imitated }) });
-  } catch (error) {
-    await pool.close();
-    throw error;
-  }
+  const { pool, trained } = await openTrainingPool<ImageShare, ImageExample, ClassificationSums>(
+    { program: 'finetuning/images/image-worker.js', choice, threads, examples: batch },
+    { values, parameters, weightDecay },
+    (own) => ({ graph, trained: own, microBatch, teacherWeight: share, ...(imitated && { teacher: imitated }) }),
+  );
   return {
     pool,
     trained,
@@ -125,7 +115,7 @@ async function imageTask(
     examples: training.source.names.length,
     read: (indices, epoch) => reader.training(indices, seed + epoch),
     predictions: () => 1,
-    lossOf: ({ crossEntropy, divergence }) => (1 - share) * crossEntropy + share * divergence,
+    lossOf: mixedLoss(share),
   };
 }
 
@@ -156,15 +146,4 @@ function checkLabels({ classes }: TrainedGraph, { labels, source }: LabelledImag
       },
     );
   }
-}
-
-/** A run that was refused leaves nothing behind. */
-function refuseExisting({ path }: OnnxModel, out: string, replace: boolean, folder: RunFolder): void {
-  const same = resolve(path) === resolve(out);
-  if (!same && (replace || !existsSync(out))) return;
-  if (!folder.resumed) folder.remove();
-  throw new DoubleSparseError('file-exists', same ? `${out} is the source model itself` : `${out} exists`, {
-    data: { path: out },
-    hint: same ? 'give another name with --out' : 'give another name with --out, or add --force to replace it',
-  });
 }

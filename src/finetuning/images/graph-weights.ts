@@ -6,6 +6,7 @@ import { firstNonFinite } from '../../linalg/finite.js';
 import { sharedZeros } from '../../linalg/shared-matrix.js';
 import type { FloatConstant } from '../../models/cnn/constants.js';
 import type { PackedTensors } from '../../models/cnn/unpack-constants.js';
+import { FlatValues } from '../../training/flat-values.js';
 import type { Weight } from '../../training/operations/context.js';
 import type { Parameter } from '../../training/parameter.js';
 import { sharedPositions } from '../../training/support.js';
@@ -30,8 +31,7 @@ export class GraphWeights {
   readonly #packed: ReadonlyMap<string, PackedTensors>;
   readonly #trained: ReadonlySet<(typeof trainedKinds)[number]>;
   readonly #known = new Map<string, Weight>();
-  readonly #chunks: Float32Array[] = [];
-  #length = 0;
+  readonly #values = new FlatValues();
   readonly stored: StoredTensor[] = [];
   readonly parameters: Parameter[] = [];
 
@@ -86,13 +86,7 @@ export class GraphWeights {
 
   /** All trained values, in shared memory. */
   finish(): Float32Array {
-    const values = new Float32Array(new SharedArrayBuffer(4 * this.#length));
-    let offset = 0;
-    for (const chunk of this.#chunks) {
-      values.set(chunk, offset);
-      offset += chunk.length;
-    }
-    return values;
+    return this.#values.shared();
   }
 
   /** @param position in the matrix of an entry of the tensor. */
@@ -136,9 +130,7 @@ export class GraphWeights {
     // Zeros of a weight stay; a shift of zero is no support, and a value that vanished in its type is one.
     const places = packed?.places ?? (kind === 'linear' ? all.filter((i) => entries[i] !== 0) : all);
     const values = Float32Array.from(places, (i) => entries[i] as number);
-    const [offset, count] = [this.#length, values.length];
-    this.#chunks.push(values);
-    this.#length += count;
+    const [offset, count] = [this.#values.append(values), values.length];
     this.stored.push({ constant, offset, places, packed: packed?.values });
     const { rows, columns } = target;
     const parameter: Parameter = {

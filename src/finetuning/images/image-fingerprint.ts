@@ -3,6 +3,7 @@ import type { Fingerprint } from '../../compression/run-folder.js';
 import type { OnnxModel } from '../../formats/onnx/model.js';
 import { serializeOnnx } from '../../formats/onnx/writer.js';
 import { createChosenEngine, type EngineChoice } from '../../linalg/engines/select.js';
+import { recordedOptions } from '../finetune-fingerprint.js';
 import type { FinetuneImages, LabelledImages } from './image-data.js';
 import type { ImageFinetuneOptions } from './image-finetune-options.js';
 
@@ -18,7 +19,6 @@ export function imageFingerprint(
   choice: EngineChoice,
   lanes: number,
 ): Fingerprint {
-  const { threads: _, engine: __, force: ___, saveEvery: ____, ...recorded } = options;
   return {
     version: runVersion,
     model: hash(serializeOnnx(model)),
@@ -27,7 +27,7 @@ export function imageFingerprint(
     validation: validation ? imagesHash(validation) : null,
     preprocessing,
     augmentation,
-    ...recorded,
+    ...recordedOptions(options),
     engine: choice.name,
     engineDescription: createChosenEngine(choice).description,
     lanes,

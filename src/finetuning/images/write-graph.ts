@@ -1,13 +1,10 @@
-import { readFileSync, rmSync } from 'node:fs';
 import { clone } from '@bufbuild/protobuf';
-import { DoubleSparseError } from '../../errors.js';
 import type { FloatType } from '../../formats/dtype.js';
 import { newPart, type OnnxModel, type OnnxNode } from '../../formats/onnx/model.js';
 import { attributeOf } from '../../formats/onnx/node.js';
 import { NodeProtoSchema, type TensorProto } from '../../formats/onnx/proto/onnx_pb.js';
 import { floatTensor, tensorShape } from '../../formats/onnx/tensor.js';
 import { floatTypeOf } from '../../formats/onnx/tensor-type.js';
-import { serializeOnnx, writeOnnx } from '../../formats/onnx/writer.js';
 import { elementCount } from '../../linalg/element-count.js';
 import type { StoredTensor } from './graph-weights.js';
 
@@ -42,15 +39,4 @@ function withConstant(node: OnnxNode, replaced: ReadonlyMap<TensorProto, TensorP
   const message = clone(NodeProtoSchema, node.message);
   for (const attribute of message.attribute) if (attribute.name === 'value') attribute.t = tensor;
   return newPart(message);
-}
-
-/** Writes the model and reads it back. @throws DoubleSparseError `verification-failed`; of {@link writeOnnx} */
-export function writeVerified(model: OnnxModel, out: string): void {
-  const expected = serializeOnnx(model);
-  if (writeOnnx(model, out) === expected.byteLength && Buffer.compare(readFileSync(out), expected) === 0) return;
-  rmSync(out, { force: true });
-  throw new DoubleSparseError('verification-failed', `${out} was read back with other bytes than were written`, {
-    data: { path: out },
-    hint: 'is the disk failing? The run folder still holds the last checkpoint: write to another disk',
-  });
 }
