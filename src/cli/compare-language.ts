@@ -1,19 +1,18 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadCalibration, loadEvaluation } from '../calibration/load-windows.js';
 import { compareModels } from '../comparison/compare-models.js';
 import { type ComparisonEvent, compareOptionsSchema } from '../comparison/comparison.js';
 import { embedded } from '../compression/embedded.js';
-import type { FinetuneEvent } from '../finetuning/finetune-events.js';
+import { chooseEngine } from '../linalg/engines/select.js';
 import { openModel } from '../models/llama/open-model.js';
 import { comparisonTable } from '../report/comparison-table.js';
 import { productLine } from '../report/compression-report.js';
 import { formatBytes, formatSeconds } from '../report/table.js';
-import { stepLine } from './finetune-progress.js';
+import { inComparisonFolder } from './comparison-folder.js';
 import { parseOptions } from './flags.js';
 import { cappedSeqLen, noticeEngine, noticeShared, noticeWindows } from './notices.js';
-import { commandLine, printResult, say, showStatus } from './terminal.js';
+import { printResult, say, showStatus } from './terminal.js';
+import { showTuning } from './tuning-progress.js';
 
 export interface CompareFlags {
   text?: string;
@@ -28,7 +27,7 @@ export async function compareLanguageModels(path: string, flags: CompareFlags): 
   const { text = embedded.evaluationText, against, keep, json = false, ...rest } = flags;
   const options = parseOptions(compareOptionsSchema, rest);
   const model = openModel(path);
-  const smaller = against === undefined ? undefined : openModel(against);
+  const smaller = against === undefined ? undefined : openModel(against, chooseEngine(options.engine));
   const context = Math.min(model.config.contextLength, smaller?.config.contextLength ?? Number.POSITIVE_INFINITY);
   const seqLen = cappedSeqLen(options.seqLen, context);
   const { samples, seed, bos, textField, windows } = options;
@@ -45,32 +44,19 @@ export async function compareLanguageModels(path: string, flags: CompareFlags): 
   say(
     `calibration ${samples} x ${seqLen} tokens, evaluation ${evaluation.windows.length} x ${seqLen} tokens, ${bos ? 'with' : 'without'} BOS`,
   );
-  const folder = keep ?? mkdtempSync(join(tmpdir(), 'dsf-compare-'));
-  const removeTemporary = (): void => {
-    if (keep === undefined) rmSync(folder, { recursive: true, force: true });
-  };
-  process.once('SIGINT', () => {
-    removeTemporary();
-    if (keep !== undefined)
-      say(`interrupted; finished rows and matrices are kept in ${keep}. To go on:\n  ${commandLine()}`);
-    process.exit(130);
-  });
   const other = smaller && {
     model: smaller,
     evaluation: await loadEvaluation(smaller.checkpoint, text, { ...loading, windows }),
   };
-  try {
-    const texts = { calibration, evaluation, ...(finetuning && { finetuning }), ...(other && { against: other }) };
-    const place = { folder, keepModels: keep !== undefined };
-    const result = await compareModels(model, texts, place, { ...options, seqLen }, progressTo(folder));
+  const texts = { calibration, evaluation, ...(finetuning && { finetuning }), ...(other && { against: other }) };
+  await inComparisonFolder(keep, 'finished rows and matrices', async (place) => {
+    const result = await compareModels(model, texts, place, { ...options, seqLen }, progressTo(place.folder));
     printResult(json ? JSON.stringify(result) : comparisonTable(result));
     if (keep !== undefined) {
       const last = join(keep, `${options.methods[0]}-${options.sparsities.at(-1)}`);
       say(`the compressed models are in ${keep}; look at one: dsf inspect ${last}`);
     }
-  } finally {
-    removeTemporary();
-  }
+  });
 }
 
 const progressTo =
@@ -78,7 +64,7 @@ const progressTo =
   (event: ComparisonEvent): void => {
     if (event.kind === 'kept') say(`${event.rows} of ${event.total} rows are in ${folder} already`);
     else if (event.kind === 'dense') say(`dense: perplexity ${event.row.perplexity.toFixed(2)}`);
-    else if (event.kind === 'tuning') showTuning(event.name, event.event);
+    else if (event.kind === 'tuning') showTuning(event.name, event.event, 'tokens');
     else if (event.kind === 'tuned')
       say(
         `${event.name} fine-tuned: perplexity ${event.row.perplexity.toFixed(2)}, ${formatSeconds(event.row.seconds)}`,
@@ -95,23 +81,3 @@ const progressTo =
         `${event.method} at ${event.sparsity} goes on: ${event.event.finished} of ${event.event.total} matrices are finished`,
       );
   };
-
-/** Milliseconds between two lines about the steps of a fine-tuning; those between them are shown on a terminal alone. */
-const stepLinesApart = 60_000;
-let lastStepLine = 0;
-
-function showTuning(name: string, event: FinetuneEvent): void {
-  if (event.kind === 'start') {
-    lastStepLine = performance.now();
-    const from = event.resumedAt > 0 ? ` goes on behind step ${event.resumedAt}` : '';
-    say(`fine-tuning of ${name}${from}: ${event.trained} values, ${event.lanes} threads`);
-  } else if (event.kind === 'discarded') say(`the checkpoint of ${name} is damaged, it starts over: ${event.problem}`);
-  else if (event.kind === 'step') {
-    const line = `${name} ${stepLine(event, 'tokens')}`;
-    if (event.step < event.steps && performance.now() - lastStepLine < stepLinesApart) showStatus(line);
-    else {
-      lastStepLine = performance.now();
-      say(line);
-    }
-  }
-}

@@ -1,17 +1,18 @@
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
 import { compareOptionsSchema } from '../comparison/comparison.js';
+import { tuningOptionsSchema } from '../comparison/tuning-options.js';
 import { cnnMethodNames } from '../compression/cnn/options.js';
-import { type CompareFlags, compareLanguageModels } from './compare-language.js';
-import { compareOnnxModels } from './compare-onnx.js';
+import { compareLanguageModels } from './compare-language.js';
+import { type CnnCompareFlags, compareOnnxModels } from './compare-onnx.js';
 import { addFlags, flagNames } from './flags.js';
-import { addImageFlags, type ImageFlags, imageFlagNames, isOnnxPath, refuseFlags } from './image-flags.js';
+import { addImageFlags, imageFlagNames, isOnnxPath, refuseFlags } from './image-flags.js';
 import { commonFlagsSchema, languageFlagsSchema, languageGroup, onnxFlagsSchema, onnxGroup } from './run-flags.js';
 
-const { sparsities, windows, finetune, finetuneBatch, finetuneRate, finetuneTeacher } = compareOptionsSchema.shape;
-const finetuning = { finetune, finetuneBatch, finetuneRate, finetuneTeacher };
+const { sparsities, windows } = compareOptionsSchema.shape;
 const commonSchema = commonFlagsSchema.extend({
   sparsities,
+  ...tuningOptionsSchema.shape,
   methods: z
     .array(z.enum(cnnMethodNames))
     .min(1)
@@ -20,7 +21,7 @@ const commonSchema = commonFlagsSchema.extend({
       `methods, separated by commas: ${cnnMethodNames.join(', ')} (default: double-sparse,admm,sparsegpt,wanda,magnitude; of ONNX models auto,obc,admm,magnitude,low-rank)`,
     ),
 });
-const languageSchema = languageFlagsSchema.extend({ windows, ...finetuning });
+const languageSchema = languageFlagsSchema.extend({ windows });
 
 export function addCompareCommand(program: Command): void {
   const command = program
@@ -41,7 +42,13 @@ export function addCompareCommand(program: Command): void {
   addFlags(command, languageSchema, languageGroup);
   addFlags(command, onnxFlagsSchema, onnxGroup);
   addImageFlags(command);
-  command.action(async (path: string, flags: CompareFlags & ImageFlags) => {
+  command.addOption(
+    new Option(
+      '--calibration-labels <file>',
+      'classes of the calibration images, for --finetune (default: their folders, else the dense model is imitated)',
+    ).helpGroup(onnxGroup),
+  );
+  command.action(async (path: string, flags: CnnCompareFlags) => {
     if (isOnnxPath(path)) {
       refuseFlags(
         command,
@@ -52,7 +59,7 @@ export function addCompareCommand(program: Command): void {
     }
     refuseFlags(
       command,
-      [...imageFlagNames, ...flagNames(onnxFlagsSchema)],
+      [...imageFlagNames, ...flagNames(onnxFlagsSchema), 'calibrationLabels'],
       'are for ONNX models (.onnx), not for a language model',
     );
     return compareLanguageModels(path, flags);

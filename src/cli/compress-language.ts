@@ -85,7 +85,7 @@ async function evaluateBoth(
 ): Promise<{ dense: number; compressed: number; standardError: number; windows: number }> {
   const own = { engine: chooseEngine(engine), ...(threads !== undefined && { threads }) };
   const dense = await perplexity(model, text, own);
-  const written = openModel(out);
+  const written = openModel(out, own.engine);
   const compressed = await perplexity(written, text, own);
   written.checkpoint.close();
   const { perplexity: value, standardError, windows } = compressed;

@@ -81,7 +81,7 @@ function memoryWithoutRuntime(): DoubleSparseError {
 
 async function evaluateOnText(path: string, text: string, flags: TextFlags & OwnFlags): Promise<void> {
   const { json = false } = flags;
-  const model = openModel(path);
+  const model = openModel(path, chooseEngine(flags.engine));
   const { checkpoint } = model;
   const seqLen = cappedSeqLen(flags.seqLen, model.config.contextLength);
   const { windows, bos, textField } = flags;

@@ -4,6 +4,7 @@ import { sharedText } from '../calibration/overlap.js';
 import { DoubleSparseError } from '../errors.js';
 import { finetune } from '../finetuning/finetune.js';
 import { finetuneOptionsSchema } from '../finetuning/finetune-options.js';
+import { chooseEngine } from '../linalg/engines/select.js';
 import { openModel } from '../models/llama/open-model.js';
 import { keepOnInterrupt, printFinetuned, progressOf } from './finetune-progress.js';
 import { parseOptions } from './flags.js';
@@ -30,8 +31,9 @@ export async function finetuneLanguageModel(path: string, flags: FinetuneFlags):
     });
   }
   const options = parseOptions(finetuneOptionsSchema, { ...rest, keepZeros: !freeZeros });
-  const model = openModel(path);
-  const teacher = teacherPath === undefined ? undefined : openModel(teacherPath);
+  const engine = chooseEngine(options.engine);
+  const model = openModel(path, engine);
+  const teacher = teacherPath === undefined ? undefined : openModel(teacherPath, engine);
   const seqLen = cappedSeqLen(
     options.seqLen,
     Math.min(model.config.contextLength, teacher?.config.contextLength ?? Number.POSITIVE_INFINITY),

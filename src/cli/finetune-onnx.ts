@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { SkippedImage } from '../calibration/images/image-batches.js';
-import { hasClassFolders, readLabels } from '../calibration/images/labels.js';
+import { readLabels } from '../calibration/images/labels.js';
 import { openImages } from '../calibration/images/open-images.js';
 import { DoubleSparseError } from '../errors.js';
 import { finetuneOnnx } from '../finetuning/images/finetune-onnx.js';
@@ -11,7 +11,7 @@ import { openOnnx } from '../formats/onnx/reader.js';
 import type { FinetuneFlags } from './finetune-language.js';
 import { keepOnInterrupt, printFinetuned, progressOf } from './finetune-progress.js';
 import { givenFlags, parseOptions } from './flags.js';
-import { type ImageFlags, preprocessingOf } from './image-flags.js';
+import { type ImageFlags, openTrainingLabels, preprocessingOf } from './image-flags.js';
 import { noticeEngine } from './notices.js';
 import { augmentationFlagsSchema } from './run-flags.js';
 import { say } from './terminal.js';
@@ -61,14 +61,7 @@ function openTraining({ images, labels, teacher, arrayLayout }: OnnxFinetuneFlag
     });
   }
   const source = openImages(images, arrayLayout);
-  if (teacher !== undefined && labels === undefined) {
-    if (!hasClassFolders(source)) {
-      say('the images have no classes: the teacher alone is imitated');
-      return { source };
-    }
-    say('the folders of the images are their classes');
-  }
-  return { source, labels: readLabels(source, labels).values };
+  return { source, labels: openTrainingLabels(source, labels, teacher !== undefined) };
 }
 
 /** @throws DoubleSparseError `option-out-of-range` for a weight that would not count */

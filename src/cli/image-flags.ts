@@ -122,6 +122,27 @@ export function openTestImages(model: OnnxModel, flags: ImageFlags & { images: s
 }
 
 /**
+ * Classes of images to train on: those of a file, else their folders, where every image lies in one of several. Says where
+ * there are none.
+ * @param teacher is there a model whose outputs can be imitated instead?
+ * @throws DoubleSparseError of {@link readLabels}; `not-found` without labels and teacher
+ */
+export function openTrainingLabels(
+  source: ImageSource,
+  labels: string | undefined,
+  teacher: boolean,
+): Int32Array | undefined {
+  if (teacher && labels === undefined) {
+    if (!hasClassFolders(source)) {
+      say('the images have no classes: the teacher alone is imitated');
+      return undefined;
+    }
+    say('the folders of the images are their classes');
+  }
+  return readLabels(source, labels).values;
+}
+
+/**
  * Refuses flags that mean nothing for the model.
  * @param reason end of the sentence "--flag …".
  * @throws DoubleSparseError `option-out-of-range` naming those that were given

@@ -12,7 +12,7 @@ import type { MethodName } from '../factorization/registry.js';
 import { writeError } from '../formats/atomic-file.js';
 import { makeFolder } from '../formats/make-folder.js';
 import type { EngineName } from '../linalg/engine.js';
-import { chooseEngine } from '../linalg/engines/select.js';
+import { chooseEngine, type EngineChoice } from '../linalg/engines/select.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import {
@@ -23,14 +23,16 @@ import {
   type ComparisonPlace,
   type ComparisonRow,
   comparisonRowSchema,
-  completeRow,
   type DenseRow,
   denseRowSchema,
-  type TunedRow,
-  type Tuning,
+  type TunedEvaluation,
+  tunedEvaluationSchema,
 } from './comparison.js';
 import { engineOfResult, KeptResult } from './kept-result.js';
-import { type TunedModels, tunedModels } from './tuned-models.js';
+import { languageTrainer } from './language-trainer.js';
+import { type Tuned, TunedModels, type Tuning, tunedRow } from './tuned-models.js';
+
+type TunedLanguageModels = TunedModels<LlamaModel, TunedEvaluation>;
 
 /** A row and the run that makes it. */
 interface Row {
@@ -39,7 +41,7 @@ interface Row {
   readonly run: CompressionRun;
   readonly kept: KeptResult<ComparisonRow>;
   /** Where fine-tuning was asked for. */
-  readonly tuned?: KeptResult<Tuning> | undefined;
+  readonly tuned?: KeptResult<Tuning<TunedEvaluation>> | undefined;
 }
 
 /**
@@ -68,7 +70,15 @@ export async function compareModels(
   const resources = new RunResources(model, calibration, { choice, threads, several: targets.length > 1 });
   let open: readonly Row[] = [];
   try {
-    const tuning = tunedModels(model, texts, place, options, choice, report);
+    const tuning =
+      options.finetune > 0 && texts.finetuning
+        ? new TunedModels(
+            languageTrainer(model, texts.finetuning, options, choice),
+            tunedEvaluationSchema,
+            { ...place, force: options.force },
+            report,
+          )
+        : undefined;
     // What cannot be planned, or is there with other settings, is refused before anything runs.
     const rows = targets.map(({ method, sparsity, out }): Row => {
       const own = { ...common, method, sparsity };
@@ -100,11 +110,15 @@ export async function compareModels(
     report({ kind: 'dense', row: denseRow });
     if (open.length > 0) await resources.denseOutput();
     if (options.sequential === 'dense') await walkTogether(resources, open);
-    const evaluateIn = (out: string): Promise<PerplexityResult> => evaluate(out, evaluation, settings);
-    if (tuning && tunedDense) await tuning.tune('dense', tunedDense, model, evaluateIn);
+    const evaluateIn = (out: string): Promise<PerplexityResult> => evaluate(out, evaluation, settings, choice);
+    const evaluateTuned = async (out: string): Promise<TunedEvaluation> => {
+      const { perplexity: value, standardError } = await evaluateIn(out);
+      return { perplexity: value, standardError };
+    };
+    if (tuning && tunedDense) await tuning.tune('dense', tunedDense, model, evaluateTuned);
     for (const row of rows) {
       if (open.includes(row)) report({ kind: 'row', row: await finishRow(resources, row, denseRow, evaluateIn) });
-      if (tuning) await tuneRow(tuning, row, evaluateIn);
+      if (tuning) await tuneRow(tuning, row, evaluateTuned);
       if (!place.keepModels) rmSync(row.run.out, { recursive: true });
     }
     const result = {
@@ -144,9 +158,9 @@ function openRuns(folder: string, rows: readonly Row[], open: readonly Row[]): v
 }
 
 async function tuneRow(
-  tuning: TunedModels,
+  tuning: TunedLanguageModels,
   { method, sparsity, run, tuned }: Row,
-  evaluateIn: (out: string) => Promise<PerplexityResult>,
+  evaluateIn: (out: string) => Promise<TunedEvaluation>,
 ): Promise<void> {
   const name = `${method}-${sparsity}`;
   if (!tuned || tuning.isDone(name, tuned)) return;
@@ -158,8 +172,11 @@ async function tuneRow(
   }
 }
 
-function withTuned<R extends object>(row: R, kept: KeptResult<Tuning> | undefined): R & { tuned?: TunedRow } {
-  const tuned = completeRow(kept?.value);
+function withTuned<R extends object>(
+  row: R,
+  kept: KeptResult<Tuning<TunedEvaluation>> | undefined,
+): R & { tuned?: Tuned<TunedEvaluation> } {
+  const tuned = tunedRow(kept?.value);
   return tuned ? { ...row, tuned } : row;
 }
 
@@ -216,8 +233,13 @@ function fitsPool(evaluation: TokenWindows, { forwardSize, threads, windows }: R
   return workers === forwardSize.workers && evaluation.seqLen <= windows.seqLen;
 }
 
-async function evaluate(path: string, text: TokenWindows, options: PerplexityOptions): Promise<PerplexityResult> {
-  const model = openModel(path);
+async function evaluate(
+  path: string,
+  text: TokenWindows,
+  options: PerplexityOptions,
+  engine: EngineChoice,
+): Promise<PerplexityResult> {
+  const model = openModel(path, engine);
   try {
     return await perplexity(model, text, options);
   } finally {

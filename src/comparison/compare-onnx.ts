@@ -1,107 +1,71 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { hashImages } from '../calibration/images/hash-images.js';
 import type { SkippedImage } from '../calibration/images/image-batches.js';
-import type { ImageSource } from '../calibration/images/image-source.js';
-import type { CnnCalibration } from '../compression/cnn/cnn-resources.js';
-import type { CnnEvent } from '../compression/cnn/cnn-run.js';
 import { OnnxCompressor } from '../compression/cnn/compress-onnx.js';
-import { type CnnMethodName, cnnMethodNames, cnnSharedOptionsSchema } from '../compression/cnn/options.js';
+import type { CnnMethodName } from '../compression/cnn/options.js';
 import { verifyModel } from '../compression/cnn/verify-model.js';
 import type { Fingerprint } from '../compression/run-folder.js';
 import { describeError } from '../errors.js';
 import { evaluateImages, type ImageEvaluation } from '../evaluation/evaluate-images.js';
 import { makeFolder } from '../formats/make-folder.js';
 import type { OnnxModel } from '../formats/onnx/model.js';
+import { openOnnx } from '../formats/onnx/reader.js';
 import { serializeOnnx, writeOnnx } from '../formats/onnx/writer.js';
 import { chooseEngine, createChosenEngine } from '../linalg/engines/select.js';
+import type { ComparisonPlace } from './comparison.js';
 import { KeptResult } from './kept-result.js';
+import {
+  type CnnCompareOptions,
+  type CnnComparison,
+  type CnnComparisonEvent,
+  type CnnComparisonNumbers,
+  type CnnComparisonRow,
+  type CnnEvaluationImages,
+  type CnnFailedRow,
+  type CnnTrainingImages,
+  type CnnTunedEvaluation,
+  cnnRowSchema,
+  cnnTunedEvaluationSchema,
+} from './onnx-comparison.js';
+import { onnxTrainer } from './onnx-trainer.js';
+import { type Tuned, TunedModels, type TunedPlace, type Tuning, tunedRow } from './tuned-models.js';
 
 /** Version of what decides the numbers of a row; kept rows of another one are not taken. */
 const comparisonVersion = 3;
 
-export const cnnCompareOptionsSchema = cnnSharedOptionsSchema.extend({
-  methods: z.array(z.enum(cnnMethodNames)).min(1).default(['auto', 'obc', 'admm', 'magnitude', 'low-rank']),
-  sparsities: z.array(z.number().min(0).lt(1)).min(1).default([0.5]),
-});
-export type CnnCompareOptions = z.output<typeof cnnCompareOptionsSchema>;
-
-export interface CnnEvaluationImages {
-  readonly source: ImageSource;
-  /** Without them the outputs are compared with those of the dense model. */
-  readonly labels: ArrayLike<number> | undefined;
-  readonly batchSize: number | undefined;
-}
-
-interface CnnComparisonNumbers {
-  readonly evaluation: ImageEvaluation;
-  /** Of the model file. */
-  readonly bytes: number;
-  /** Of all layers that are compressed. */
-  readonly nonzeros: number;
-  /** For one image, kept layers included. */
-  readonly multiplyAdds: number;
-}
-
-const rowSchema = z.object({
-  method: z.enum(cnnMethodNames),
-  sparsity: z.number(),
-  evaluation: z.custom<ImageEvaluation>((value) => typeof value === 'object' && value !== null),
-  bytes: z.number(),
-  nonzeros: z.number(),
-  multiplyAdds: z.number(),
-  /** Of a run by itself: what rows share counts in each. */
-  seconds: z.number(),
-  /** How many layers each method of `auto` got. */
-  layers: z.record(z.string(), z.number()),
-});
-export type CnnComparisonRow = CnnComparisonNumbers & Readonly<z.output<typeof rowSchema>>;
-
-/** A row that came to nothing. */
-export interface CnnFailedRow {
+/** A row to be, and where it is kept. */
+interface Target {
   readonly method: CnnMethodName;
   readonly sparsity: number;
-  readonly reason: string;
+  readonly path: string;
+  readonly kept: KeptResult<CnnComparisonRow>;
+  readonly tuned: KeptTuning | undefined;
 }
 
-export interface CnnComparison {
-  readonly dense: CnnComparisonNumbers;
-  readonly rows: readonly CnnComparisonRow[];
-  readonly failed: readonly CnnFailedRow[];
-  /** Images that were calibrated on, and those that could not be read. Those of the evaluation are in each of its results. */
-  readonly calibration: { readonly images: number; readonly skipped: readonly SkippedImage[] };
-  /** Of the process, all rows together. */
-  readonly peakMemoryBytes: number;
-}
-
-export type CnnComparisonEvent =
-  | { kind: 'dense'; row: CnnComparisonNumbers }
-  | { kind: 'row'; row: CnnComparisonRow }
-  | { kind: 'failed'; row: CnnFailedRow }
-  | { kind: 'evaluated'; name: string; images: number }
-  | { kind: 'run'; method: CnnMethodName; sparsity: number; event: CnnEvent };
+type KeptTuning = KeptResult<Tuning<CnnTunedEvaluation>>;
 
 /**
  * Compresses an ONNX model by every method at every sparsity, with the same calibration images and corrections, and
- * evaluates all of them and the dense model on the same images. A row that fails is told with its reason, and the others
- * go on.
- * @param folder gets the compressed models as METHOD-SPARSITY.onnx, if given, and every row in a JSON file beside them.
- *   Rows that it holds are not computed again, but with `force`.
- * @throws DoubleSparseError of {@link OnnxCompressor}, and of {@link evaluateImages} for the dense model; `run-mismatch`
- *   before anything is computed when the folder holds rows of other settings and `force` is not set
+ * evaluates all of them and the dense model on the same images, before and after the same fine-tuning if asked for. A row
+ * that fails is told with its reason, and the others go on.
+ * @param place gets the compressed models as METHOD-SPARSITY.onnx, fine-tuned ones as METHOD-SPARSITY-tuned.onnx, and every
+ *   row in a JSON file beside them. Rows that it holds are not computed again, but with `force`.
+ * @throws DoubleSparseError of {@link OnnxCompressor}, and of {@link evaluateImages} and {@link finetuneOnnx} for the dense
+ *   model; `run-mismatch` before anything is computed when the folder holds rows of other settings and `force` is not set
  */
 export async function compareOnnx(
   model: OnnxModel,
-  calibration: CnnCalibration,
+  calibration: CnnTrainingImages,
   images: CnnEvaluationImages,
   options: CnnCompareOptions,
-  folder: string | undefined,
+  { folder, keepModels }: ComparisonPlace,
   report: (event: CnnComparisonEvent) => void = () => {},
 ): Promise<CnnComparison> {
-  const { methods, sparsities, ...common } = options;
+  const { methods, sparsities, force } = options;
+  const common = compressionOptions(options);
   const { source, labels, batchSize } = images;
   const threads = options.threads ?? availableParallelism();
   const { preprocessing } = calibration;
@@ -109,20 +73,21 @@ export async function compareOnnx(
     const onProgress = (done: number): void => report({ kind: 'evaluated', name, images: done });
     return evaluateImages(each, source, { preprocessing, labels, batchSize, threads, against: model, onProgress });
   };
-  if (folder !== undefined) makeFolder(folder);
+  makeFolder(folder);
   const compressor = await OnnxCompressor.open(model, calibration, common);
   try {
     const { resources, costs } = compressor;
-    const fingerprint = await fingerprintOf(compressor, calibration, images, options);
+    const fingerprint = await fingerprintOf(compressor, calibration, images, common);
+    const tuning = tunedModels(model, calibration, options, { folder, keepModels, force }, report);
     const targets = [...new Set(sparsities)].flatMap((sparsity) =>
       [...new Set(methods)].map((method): Target => {
-        if (folder === undefined) return { method, sparsity };
-        const path = join(folder, `${method}-${sparsity}`);
+        const name = `${method}-${sparsity}`;
         const own = { ...fingerprint, method, sparsity };
-        const kept = new KeptResult(`${path}.json`, own, rowSchema, options.force);
-        return { method, sparsity, place: { kept, path: `${path}.onnx` } };
+        const kept = new KeptResult(join(folder, `${name}.json`), own, cnnRowSchema, force);
+        return { method, sparsity, path: join(folder, `${name}.onnx`), kept, tuned: tuning?.kept(name, own) };
       }),
     );
+    const tunedDense = tuning?.kept('dense', fingerprint);
     const dense: CnnComparisonNumbers = {
       evaluation: await evaluate(model, 'dense'),
       bytes: serializeOnnx(model).byteLength,
@@ -130,7 +95,16 @@ export async function compareOnnx(
       multiplyAdds: costs.layers + costs.kept,
     };
     report({ kind: 'dense', row: dense });
-    const rowOf = async ({ method, sparsity, place }: Target): Promise<CnnComparisonRow> => {
+    const tune = async (name: string, kept: KeptTuning | undefined, before: OnnxModel): Promise<void> => {
+      if (!tuning || !kept) return;
+      if (force) kept.discard();
+      await tuning.tune(name, kept, before, (path) =>
+        withModel(path, async (tuned) => ({ evaluation: await evaluate(tuned, `${name}, fine-tuned`) })),
+      );
+    };
+    // First: a model that cannot be trained is refused before any is compressed.
+    await tune('dense', tunedDense, model);
+    const rowOf = async ({ method, sparsity, kept, path }: Target): Promise<CnnComparisonRow> => {
       const own = { ...common, method, sparsity };
       const compressed = await compressor.compress(own, (event) => report({ kind: 'run', method, sparsity, event }));
       const name = `${method} at ${sparsity}`;
@@ -148,33 +122,32 @@ export async function compareOnnx(
         seconds: compressed.seconds,
         layers: counts,
       };
-      if (place) {
-        // An earlier row must not be seen with this model.
-        place.kept.discard();
-        writeOnnx(compressed.model, place.path);
-        place.kept.keep(row);
-      }
-      return row;
+      // An earlier row must not be seen with this model.
+      kept.discard();
+      writeOnnx(compressed.model, path);
+      return kept.keep(row);
     };
-    const rows: CnnComparisonRow[] = [];
+    const done: { readonly row: CnnComparisonRow; readonly tuned: KeptTuning | undefined }[] = [];
     const failed: CnnFailedRow[] = [];
     for (const target of targets) {
-      const { method, sparsity, place } = target;
-      const known = !options.force && place && existsSync(place.path) ? place.kept.value : undefined;
+      const { method, sparsity, path, kept, tuned } = target;
+      const known = !force && existsSync(path) ? kept.value : undefined;
       try {
         const row = known ?? (await rowOf(target));
-        rows.push(row);
+        done.push({ row, tuned });
         report({ kind: 'row', row });
+        if (tuned) await withModel(path, (before) => tune(`${method}-${sparsity}`, tuned, before));
       } catch (error) {
         const row = { method, sparsity, reason: describeError(error) };
         failed.push(row);
         report({ kind: 'failed', row });
       }
+      if (!keepModels) rmSync(path, { force: true });
     }
     const { count, skipped } = resources.images;
     return {
-      dense,
-      rows,
+      dense: withTuned(dense, tunedDense),
+      rows: done.map(({ row, tuned }) => withTuned(row, tuned)),
       failed,
       calibration: { images: count - skipped.length, skipped },
       peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
@@ -184,20 +157,54 @@ export async function compareOnnx(
   }
 }
 
-/** A row to be. */
-interface Target {
-  readonly method: CnnMethodName;
-  readonly sparsity: number;
-  /** Where it is kept. */
-  readonly place?: { readonly kept: KeptResult<CnnComparisonRow>; readonly path: string };
+/** For a comparison that asks for it. */
+function tunedModels(
+  model: OnnxModel,
+  calibration: CnnTrainingImages,
+  options: CnnCompareOptions,
+  place: TunedPlace,
+  report: (event: CnnComparisonEvent) => void,
+): TunedModels<OnnxModel, CnnTunedEvaluation> | undefined {
+  if (options.finetune === 0) return undefined;
+  const choice = chooseEngine(options.engine);
+  const onSkip = (image: SkippedImage): void => report({ kind: 'skipped', image });
+  const trainer = onnxTrainer(model, calibration, options, choice, onSkip);
+  return new TunedModels(trainer, cnnTunedEvaluationSchema, place, report);
+}
+
+function withTuned<R extends object>(row: R, kept: KeptTuning | undefined): R & { tuned?: Tuned<CnnTunedEvaluation> } {
+  const tuned = tunedRow(kept?.value);
+  return tuned ? { ...row, tuned } : row;
+}
+
+async function withModel<R>(path: string, use: (model: OnnxModel) => Promise<R>): Promise<R> {
+  const model = openOnnx(path);
+  try {
+    return await use(model);
+  } finally {
+    model.close();
+  }
+}
+
+/** Those that every compression of a comparison has in common. */
+function compressionOptions({
+  methods: _methods,
+  sparsities: _sparsities,
+  finetune: _steps,
+  finetuneBatch: _batch,
+  finetuneRate: _rate,
+  finetuneTeacher: _teacher,
+  ...rest
+}: CnnCompareOptions) {
+  return rest;
 }
 
 /** Everything that the rows of a comparison depend on. */
 async function fingerprintOf(
   { resources }: OnnxCompressor,
-  { preprocessing }: CnnCalibration,
+  { preprocessing }: CnnTrainingImages,
   { source, labels }: CnnEvaluationImages,
-  { methods: _methods, sparsities: _sparsities, force: _force, threads: _threads, ...options }: CnnCompareOptions,
+  { force: _force, threads: _threads, ...options }: ReturnType<typeof compressionOptions>,
 ): Promise<Fingerprint> {
   const hash = (part: Uint8Array | string): string => createHash('sha256').update(part).digest('hex');
   const calibration = createHash('sha256');

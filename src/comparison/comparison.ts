@@ -3,11 +3,10 @@ import type { LoadedWindows } from '../calibration/load-windows.js';
 import { compressOptionsSchema } from '../compression/compress-options.js';
 import type { CompressionEvent } from '../compression/compression-event.js';
 import { type MethodName, methodNames } from '../factorization/registry.js';
-import type { FinetuneEvent } from '../finetuning/finetune-events.js';
-import { finetuneOptionsSchema } from '../finetuning/finetune-options.js';
 import type { LlamaModel } from '../models/llama/model.js';
+import type { Tuned, TuningEvent } from './tuned-models.js';
+import { tuningOptionsSchema } from './tuning-options.js';
 
-const finetuning = finetuneOptionsSchema.shape;
 const { method: _method, sparsity: _sparsity, ...shared } = compressOptionsSchema.shape;
 
 /** Options of a comparison: those of a compression run, but several methods and sparsities. */
@@ -20,17 +19,7 @@ export const compareOptionsSchema = z.object({
   sparsities: z.array(z.number().min(0).lt(1)).min(1).default([0.5]).describe('sparsities, separated by commas'),
   ...shared,
   windows: z.int().min(1).optional().describe('evaluation windows from the start of the text (default: all)'),
-  finetune: z
-    .int()
-    .min(0)
-    .max(10_000_000)
-    .default(0)
-    .describe('steps of fine-tuning on the calibration text, for every model alike, the dense one too; 0 for none'),
-  finetuneBatch: finetuning.batch.describe('windows of a step of fine-tuning'),
-  finetuneRate: finetuning.learningRate.describe('learning rate of fine-tuning, at its highest'),
-  finetuneTeacher: finetuning.teacherWeight
-    .default(0)
-    .describe('share of the divergence from the dense model in the loss of fine-tuning'),
+  ...tuningOptionsSchema.shape,
 });
 export type CompareOptions = z.output<typeof compareOptionsSchema>;
 
@@ -61,36 +50,19 @@ export const denseRowSchema = z.object({
 /** A dense model of the comparison. */
 export type DenseRow = Readonly<z.output<typeof denseRowSchema>>;
 
-export const tunedRowSchema = z.object({
-  perplexity: z.number(),
-  standardError: z.number(),
-  /** Of training. */
-  seconds: z.number(),
-  /** Was training interrupted? Then the seconds are those since it went on. */
-  resumed: z.boolean(),
-});
-/** A model of the comparison after fine-tuning. */
-export type TunedRow = Readonly<z.output<typeof tunedRowSchema>>;
+export const tunedEvaluationSchema = z.object({ perplexity: z.number(), standardError: z.number() });
+export type TunedEvaluation = Readonly<z.output<typeof tunedEvaluationSchema>>;
 
-/** A model that is trained, and from its evaluation on the whole row. */
-export const tuningSchema = tunedRowSchema.partial({ perplexity: true, standardError: true });
-export type Tuning = Readonly<z.output<typeof tuningSchema>>;
-
-/** The row, if it is complete. */
-export function completeRow(tuning: Tuning | undefined): TunedRow | undefined {
-  return tunedRowSchema.safeParse(tuning).data;
-}
-
-interface Tuned {
+interface WithTuned {
   /** Where fine-tuning was asked for. */
-  readonly tuned?: TunedRow;
+  readonly tuned?: Tuned<TunedEvaluation>;
 }
 
 export interface Comparison {
-  readonly dense: DenseRow & Tuned;
+  readonly dense: DenseRow & WithTuned;
   /** The smaller model, where one was given. */
   readonly against?: DenseRow;
-  readonly rows: readonly (ComparisonRow & Tuned)[];
+  readonly rows: readonly (ComparisonRow & WithTuned)[];
 }
 
 export interface CompareTexts {
@@ -117,6 +89,5 @@ export type ComparisonEvent =
   | { kind: 'kept'; rows: number; total: number }
   | { kind: 'dense'; row: DenseRow }
   | { kind: 'row'; row: ComparisonRow }
-  | { kind: 'tuning'; name: string; event: FinetuneEvent }
-  | { kind: 'tuned'; name: string; row: TunedRow }
+  | TuningEvent<TunedEvaluation>
   | { kind: 'run'; method: MethodName; sparsity: number; event: CompressionEvent };

@@ -1,125 +1,125 @@
-import { existsSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LoadedWindows } from '../calibration/load-windows.js';
+import { z } from 'zod';
 import type { Fingerprint } from '../compression/run-folder.js';
-import type { PerplexityResult } from '../evaluation/perplexity.js';
-import { finetune } from '../finetuning/finetune.js';
-import { recordedOptions } from '../finetuning/finetune-fingerprint.js';
-import { type FinetuneOptions, finetuneOptionsSchema } from '../finetuning/finetune-options.js';
-import { storedTensors } from '../finetuning/write-finetuned.js';
-import type { EngineChoice } from '../linalg/engines/select.js';
-import type { LlamaModel } from '../models/llama/model.js';
-import {
-  type CompareOptions,
-  type CompareTexts,
-  type ComparisonEvent,
-  type ComparisonPlace,
-  completeRow,
-  type Tuning,
-  tuningSchema,
-} from './comparison.js';
+import type { FinetuneEvent, FinetuneResult } from '../finetuning/finetune-events.js';
 import { KeptResult } from './kept-result.js';
 
-/** Fine-tunes every model of a comparison in the same way, and keeps what came out. */
-export class TunedModels {
-  readonly #dense: LlamaModel;
-  readonly #training: LoadedWindows;
-  readonly #place: ComparisonPlace;
-  readonly #options: FinetuneOptions;
-  readonly #force: boolean;
-  readonly #report: (event: ComparisonEvent) => void;
+const trainingSchema = z.object({
+  /** Of training. */
+  seconds: z.number(),
+  /** Was training interrupted? Then the seconds are those since it went on. */
+  resumed: z.boolean(),
+});
+export type Training = Readonly<z.output<typeof trainingSchema>>;
 
-  /** @throws DoubleSparseError `file-unsupported` when the dense model cannot be trained */
+/** A model that is trained, and what its evaluation told as soon as it is there. */
+export type Tuning<Evaluation> = Training & { readonly evaluated?: Evaluation | undefined };
+
+/** A model of the comparison after fine-tuning. */
+export type Tuned<Evaluation> = Evaluation & Training;
+
+export type TuningEvent<Evaluation> =
+  | { kind: 'tuning'; name: string; event: FinetuneEvent }
+  | { kind: 'tuned'; name: string; row: Tuned<Evaluation> };
+
+/** How models of one kind are fine-tuned. */
+export interface Trainer<Model> {
+  /** Everything that a trained model depends on, beside the model before. */
+  readonly fingerprint: Fingerprint;
+  /** Where tuned models go, by the name without an extension. */
+  readonly pathOf: (place: string) => string;
+  readonly isWritten: (path: string) => boolean;
+  readonly train: (model: Model, path: string, onEvent: (event: FinetuneEvent) => void) => Promise<FinetuneResult>;
+}
+
+/** Where tuned models go, and whether what is there may be used. */
+export interface TunedPlace {
+  readonly folder: string;
+  /** Do the models stay there? */
+  readonly keepModels: boolean;
+  /** Take a result of other settings for none, instead of refusing it. */
+  readonly force: boolean;
+}
+
+/** Fine-tunes every model of a comparison in the same way, and keeps what came out. */
+export class TunedModels<Model, Evaluation extends object> {
+  readonly #trainer: Trainer<Model>;
+  readonly #schema: z.ZodType<Tuning<Evaluation>>;
+  readonly #place: TunedPlace;
+  readonly #report: (event: TuningEvent<Evaluation>) => void;
+
   constructor(
-    dense: LlamaModel,
-    training: LoadedWindows,
-    place: ComparisonPlace,
-    options: CompareOptions,
-    choice: EngineChoice,
-    report: (event: ComparisonEvent) => void,
+    trainer: Trainer<Model>,
+    evaluation: z.ZodType<Evaluation>,
+    place: TunedPlace,
+    report: (event: TuningEvent<Evaluation>) => void,
   ) {
-    storedTensors(dense.checkpoint);
-    this.#dense = dense;
-    this.#training = training;
+    this.#trainer = trainer;
+    this.#schema = trainingSchema.extend({ evaluated: evaluation.optional() });
     this.#place = place;
-    this.#force = options.force;
     this.#report = report;
-    const {
-      finetune: steps,
-      finetuneBatch: batch,
-      finetuneRate: learningRate,
-      finetuneTeacher: teacherWeight,
-    } = options;
-    const { seed, threads, bos, textField } = options;
-    const { seqLen } = training;
-    const own = { steps, batch, learningRate, teacherWeight, seed, threads, bos, textField, seqLen };
-    this.#options = finetuneOptionsSchema.parse({ ...own, engine: choice.name, force: true });
   }
 
   /**
    * What is there already of the result for a model.
    * @param fingerprint of the model before fine-tuning and its evaluation.
    */
-  kept(name: string, fingerprint: Fingerprint): KeptResult<Tuning> {
-    const own = { ...fingerprint, finetuning: { text: this.#training.hash, ...recordedOptions(this.#options) } };
-    return new KeptResult(join(this.#place.folder, `${name}-tuned.json`), own, tuningSchema, this.#force);
+  kept(name: string, fingerprint: Fingerprint): KeptResult<Tuning<Evaluation>> {
+    const own = { ...fingerprint, finetuning: this.#trainer.fingerprint };
+    return new KeptResult(`${this.#at(name)}.json`, own, this.#schema, this.#place.force);
   }
 
   /** Is there nothing left to do? A model that should have stayed must still be there. */
-  isDone(name: string, { value }: KeptResult<Tuning>): boolean {
-    return completeRow(value) !== undefined && (!this.#place.keepModels || this.#isWritten(name));
+  isDone(name: string, { value }: KeptResult<Tuning<Evaluation>>): boolean {
+    return value?.evaluated !== undefined && (!this.#place.keepModels || this.#isWritten(name));
   }
 
   /** Fine-tunes a model, unless it is done, and evaluates it. */
   async tune(
     name: string,
-    kept: KeptResult<Tuning>,
-    model: LlamaModel,
-    evaluate: (folder: string) => Promise<PerplexityResult>,
+    kept: KeptResult<Tuning<Evaluation>>,
+    model: Model,
+    evaluate: (path: string) => Promise<Evaluation>,
   ): Promise<void> {
     if (this.isDone(name, kept)) return;
     const out = this.#out(name);
-    const { seconds, resumed } =
-      this.#isWritten(name) && kept.value ? kept.value : await this.#train(name, kept, model);
-    const { perplexity, standardError } = await evaluate(out);
-    const row = { perplexity, standardError, seconds, resumed };
-    kept.keep(row);
+    const training = this.#isWritten(name) && kept.value ? kept.value : await this.#train(name, kept, model);
+    const tuning = kept.keep({ ...training, evaluated: await evaluate(out) });
     // One that was killed as it was removed.
     rmSync(`${out}.run`, { recursive: true, force: true });
     if (!this.#place.keepModels) rmSync(out, { recursive: true });
-    this.#report({ kind: 'tuned', name, row });
+    this.#report({ kind: 'tuned', name, row: tunedRow(tuning) as Tuned<Evaluation> });
   }
 
   /** Noted before the run's folder goes: training that is done is not done again. */
-  async #train(name: string, kept: KeptResult<Tuning>, model: LlamaModel): Promise<Tuning> {
+  async #train(name: string, kept: KeptResult<Tuning<Evaluation>>, model: Model): Promise<Training> {
     kept.discard();
-    const teacher = this.#options.teacherWeight > 0 ? this.#dense : undefined;
-    const texts = { training: this.#training };
-    const { seconds, resumedAt } = await finetune(model, teacher, texts, this.#out(name), this.#options, (event) => {
+    const { seconds, resumedAt } = await this.#trainer.train(model, this.#out(name), (event) => {
       if (event.kind === 'written') kept.keep({ seconds: event.result.seconds, resumed: event.result.resumedAt > 0 });
       this.#report({ kind: 'tuning', name, event });
     });
     return { seconds, resumed: resumedAt > 0 };
   }
 
-  #out(name: string): string {
+  #at(name: string): string {
     return join(this.#place.folder, `${name}-tuned`);
   }
 
+  #out(name: string): string {
+    return this.#trainer.pathOf(this.#at(name));
+  }
+
   #isWritten(name: string): boolean {
-    return existsSync(join(this.#out(name), 'config.json'));
+    return this.#trainer.isWritten(this.#out(name));
   }
 }
 
-/** For a comparison that asks for it. */
-export function tunedModels(
-  dense: LlamaModel,
-  { finetuning }: CompareTexts,
-  place: ComparisonPlace,
-  options: CompareOptions,
-  choice: EngineChoice,
-  report: (event: ComparisonEvent) => void,
-): TunedModels | undefined {
-  if (options.finetune === 0 || !finetuning) return undefined;
-  return new TunedModels(dense, finetuning, place, options, choice, report);
+/** The row, if it is complete. */
+export function tunedRow<Evaluation extends object>(
+  tuning: Tuning<Evaluation> | undefined,
+): Tuned<Evaluation> | undefined {
+  if (!tuning?.evaluated) return undefined;
+  const { evaluated, seconds, resumed } = tuning;
+  return { ...evaluated, seconds, resumed };
 }

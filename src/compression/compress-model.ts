@@ -87,8 +87,8 @@ export async function compressModel(
 }
 
 /** Perplexity of what was written on a few calibration windows: it loads, and its outputs are finite. */
-async function outputPerplexity(out: string, { windows, forwardPool }: RunResources): Promise<number> {
-  const written = openModel(out);
+async function outputPerplexity(out: string, { windows, forwardPool, choice }: RunResources): Promise<number> {
+  const written = openModel(out, choice);
   try {
     return await firstPerplexity(written, windows, forwardPool);
   } finally {

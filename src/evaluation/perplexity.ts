@@ -110,7 +110,8 @@ async function turn(
   const { config } = model;
   const tied = embedWindows(model, windows, states);
   const buffers = [newBlockWeights(config)];
-  if (blockBytes(config) <= prefetchBytes) buffers.push(newBlockWeights(config));
+  // Reading expands compressed weights with one BLAS thread, a number of the whole process: not beside a worker with more.
+  if (pool.blasThreads === 1 && blockBytes(config) <= prefetchBytes) buffers.push(newBlockWeights(config));
   const read = (layer: number): BlockWeights => model.readBlock(layer, buffers[layer % buffers.length]);
   let next = read(0);
   for (let layer = 0; layer < config.layers; layer++) {

@@ -1,15 +1,12 @@
-import type { Comparison, TunedRow } from '../comparison/comparison.js';
-import { formatBytes, formatSeconds, renderTable } from './table.js';
-
-const secondsCell = ({ seconds, resumed }: { readonly seconds: number; readonly resumed: boolean }): string =>
-  `${formatSeconds(seconds)}${resumed ? ' *' : ''}`;
+import type { Comparison } from '../comparison/comparison.js';
+import { formatBytes, formatSeconds, renderTable, resumedNote, secondsCell } from './table.js';
 
 /** The table of a comparison, dense first; then, for a smaller model, the paper's question and its answer. */
 export function comparisonTable({ dense, against, rows }: Comparison): string {
   const cell = (value: number): string => value.toFixed(value < 1000 ? 2 : 0);
   // Two more columns behind the perplexity before, where models were fine-tuned.
   const anyTuned = dense.tuned !== undefined;
-  const tunedCells = (tuned: TunedRow | undefined): string[] => {
+  const tunedCells = (tuned: Comparison['dense']['tuned']): string[] => {
     if (!anyTuned) return [];
     return tuned ? [cell(tuned.perplexity), secondsCell(tuned)] : ['', ''];
   };
@@ -70,7 +67,7 @@ export function comparisonTable({ dense, against, rows }: Comparison): string {
     ],
   );
   const resumedAny = [dense.tuned, ...rows, ...rows.map(({ tuned }) => tuned)].some((each) => each?.resumed);
-  const notes = resumedAny ? ['', '* interrupted: the seconds since it went on'] : [];
+  const notes = resumedAny ? ['', resumedNote] : [];
   if (!against) return [table, ...notes].join('\n');
   const verdicts = rows.map((row) => {
     const weights = row.nonzeros / against.linearWeights;

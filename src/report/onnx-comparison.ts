@@ -1,19 +1,16 @@
-import type { CnnComparison, CnnComparisonRow, CnnFailedRow } from '../comparison/compare-onnx.js';
+import type {
+  CnnComparison,
+  CnnComparisonEvent,
+  CnnComparisonRow,
+  CnnFailedRow,
+} from '../comparison/onnx-comparison.js';
 import type { ImageEvaluation } from '../evaluation/evaluate-images.js';
 import { formatCount } from './onnx-compression.js';
-import { formatBytes, formatError, formatSeconds, renderTable } from './table.js';
+import { formatBytes, formatError, formatSeconds, renderTable, resumedNote, secondsCell } from './table.js';
 
 /** The table of a comparison, dense first: accuracy where there are labels, and outputs next to the dense ones. */
 export function cnnComparisonTable({ dense, rows, failed, peakMemoryBytes }: CnnComparison): string {
   const top1 = dense.evaluation.accuracy?.top1;
-  const header = [
-    'sparsity',
-    'method',
-    ...(top1 === undefined ? [] : ['top-1', '±', 'lost']),
-    'cosine',
-    'mean error',
-    'largest',
-  ];
   const accuracyCells = ({ accuracy }: ImageEvaluation): string[] => {
     if (top1 === undefined || accuracy === undefined) return [];
     return [
@@ -22,9 +19,32 @@ export function cnnComparisonTable({ dense, rows, failed, peakMemoryBytes }: Cnn
       (100 * (top1 - accuracy.top1)).toFixed(2),
     ];
   };
+  // Two more columns, where models were fine-tuned: of accuracy, else of the cosine.
+  const anyTuned = dense.tuned !== undefined;
+  const tunedCells = (tuned: CnnComparison['dense']['tuned']): string[] => {
+    if (!anyTuned) return [];
+    if (!tuned) return ['', ''];
+    const { evaluation } = tuned;
+    const [value = ''] = evaluation.accuracy ? accuracyCells(evaluation) : parityCells(evaluation);
+    return [value, secondsCell(tuned)];
+  };
   const part = (value: number, whole: number): string => `${((100 * value) / whole).toFixed(1)} %`;
   const table = renderTable(
-    [...header, 'file', 'of dense', 'multiply-adds', 'of dense', 'seconds', 'layers'],
+    [
+      'sparsity',
+      'method',
+      ...(top1 === undefined ? [] : ['top-1', '±', 'lost']),
+      'cosine',
+      'mean error',
+      'largest',
+      ...(anyTuned ? ['fine-tuned', 'training'] : []),
+      'file',
+      'of dense',
+      'multiply-adds',
+      'of dense',
+      'seconds',
+      'layers',
+    ],
     [
       [
         '0',
@@ -33,6 +53,7 @@ export function cnnComparisonTable({ dense, rows, failed, peakMemoryBytes }: Cnn
         '',
         '',
         '',
+        ...tunedCells(dense.tuned),
         formatBytes(dense.bytes),
         '100 %',
         formatCount(dense.multiplyAdds),
@@ -45,6 +66,7 @@ export function cnnComparisonTable({ dense, rows, failed, peakMemoryBytes }: Cnn
         row.method,
         ...accuracyCells(row.evaluation),
         ...parityCells(row.evaluation),
+        ...tunedCells(row.tuned),
         formatBytes(row.bytes),
         part(row.bytes, dense.bytes),
         formatCount(row.multiplyAdds),
@@ -55,7 +77,8 @@ export function cnnComparisonTable({ dense, rows, failed, peakMemoryBytes }: Cnn
     ],
   );
   const memory = `peak memory, all rows together: ${formatBytes(peakMemoryBytes)}`;
-  return [table, ...failed.map(cnnFailedLine), '', memory].join('\n');
+  const resumed = [dense, ...rows].some(({ tuned }) => tuned?.resumed) ? [resumedNote] : [];
+  return [table, ...failed.map(cnnFailedLine), '', ...resumed, memory].join('\n');
 }
 
 /** Of the worst output. */
@@ -89,4 +112,9 @@ const accuracyText = ({ accuracy }: ImageEvaluation): string =>
 
 export function cnnFailedLine({ method, sparsity, reason }: CnnFailedRow): string {
   return `${method} at ${sparsity} failed: ${reason}`;
+}
+
+export function cnnTunedLine({ name, row }: Extract<CnnComparisonEvent, { kind: 'tuned' }>): string {
+  const [cosine] = parityCells(row.evaluation);
+  return `${name} fine-tuned: ${accuracyText(row.evaluation)}cosine ${cosine}, ${formatSeconds(row.seconds)}`;
 }

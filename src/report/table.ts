@@ -40,3 +40,11 @@ export function formatBytes(bytes: number): string {
       ? `${(bytes / 1e6).toFixed(1)} MB`
       : `${(bytes / 1e9).toFixed(2)} GB`;
 }
+
+/** Below a table with cells of {@link secondsCell}, where one has a star. */
+export const resumedNote = '* interrupted: the seconds since it went on';
+
+/** Seconds of what may have been interrupted. */
+export function secondsCell({ seconds, resumed }: { readonly seconds: number; readonly resumed: boolean }): string {
+  return `${formatSeconds(seconds)}${resumed ? ' *' : ''}`;
+}

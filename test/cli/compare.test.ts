@@ -108,12 +108,15 @@ describe('dsf compare', () => {
       };
       const whole = dsf(...args(`whole-${sequential}`));
       const broken = `broken-${sequential}`;
-      const files = (): number =>
-        existsSync(join(folder, broken))
-          ? (readdirSync(join(folder, broken), { recursive: true }) as string[]).filter((name) =>
-              /(\.run.*_proj\.safetensors|\d\.json)$/.test(name),
-            ).length
-          : 0;
+      // Folders of runs go while their files are listed.
+      const files = (): number => {
+        try {
+          const names = readdirSync(join(folder, broken), { recursive: true }) as string[];
+          return names.filter((name) => /(\.run.*_proj\.safetensors|\d\.json)$/.test(name)).length;
+        } catch {
+          return 0;
+        }
+      };
       for (let kill = 0; kill < 4; kill++) {
         const before = files();
         const child = startDsf(...args(broken));

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { CnnComparison } from '../../src/comparison/compare-onnx.js';
+import type { CnnComparison } from '../../src/comparison/onnx-comparison.js';
 import type { OnnxCompressionResult } from '../../src/compression/cnn/compress-onnx.js';
 import { idxBytes } from '../calibration/images/idx-bytes.js';
 import { imagePixels, imageSide, residualModel } from '../compression/cnn/residual-fixture.js';
@@ -87,6 +87,20 @@ test('compare puts methods and sparsities side by side', () => {
     'auto 0.8',
     'magnitude 0.8',
   ]);
+});
+
+test('compare fine-tunes on the calibration images with their labels', () => {
+  const flags = ['--images', at('images'), '--labels', at('labels'), '--methods', 'magnitude', ...calibrated];
+  const labelled = ['--calibration-labels', at('labels'), '--finetune', '2', '--finetune-batch', '8'];
+  const { status, stdout, stderr } = dsf('compare', model, ...flags, ...labelled);
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/^sparsity .* fine-tuned +training /m);
+  expect(stderr).toMatch(/magnitude-0\.5 fine-tuned: top-1 [\d.]+ %/);
+  const refused = dsf('compare', model, ...flags, '--calibration-labels', at('labels'));
+  expect(refused).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/without fine-tuning\n.*--finetune STEPS/),
+  });
 });
 
 test.each<[string, number, RegExp, string[]]>([

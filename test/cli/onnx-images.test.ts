@@ -2,7 +2,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { CnnComparison } from '../../src/comparison/compare-onnx.js';
+import type { CnnComparison } from '../../src/comparison/onnx-comparison.js';
 import { idxBytes } from '../calibration/images/idx-bytes.js';
 import { imagePixels, imageSide, residualModel } from '../compression/cnn/residual-fixture.js';
 import { temporaryFolder } from '../formats/temporary-folder.js';

@@ -51,9 +51,10 @@ export class CnnResources {
     this.waves = wavesOf(this.plan.layers, waveBytes);
     const calibration = { preprocessing, augmentation: { flip, shift, passes }, samples, seed };
     this.images = new CalibrationImages(source, opened, calibration);
-    this.compute = createCompute(choice, threads);
-    this.gathering = { layout: preprocessing.layout, threads, compute: this.compute, seed, positions };
     this.pool = new MatrixPool({ choice, threads, jobs: 2 * threads });
+    // As many BLAS threads as each worker has: a number of the whole process, which their jobs set at any moment.
+    this.compute = createCompute(choice, this.pool.blasThreads);
+    this.gathering = { layout: preprocessing.layout, threads, compute: this.compute, seed, positions };
   }
 
   /**

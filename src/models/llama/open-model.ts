@@ -1,17 +1,21 @@
 import { openCheckpoint } from '../../formats/open-checkpoint.js';
 import { Compute } from '../../linalg/compute.js';
-import { createEngine } from '../../linalg/engines/select.js';
+import { chooseEngine, createChosenEngine, type EngineChoice } from '../../linalg/engines/select.js';
 import { LlamaModel } from './model.js';
 
 /**
- * Opens a model of the LLaMA family, dense or compressed; compressed weights are expanded by the machine's engine.
+ * Opens a model of the LLaMA family, dense or compressed.
+ * @param engine that expands compressed weights, with one thread: another engine or number of threads rounds differently
+ *   (default: the fastest on the machine at this moment).
  * @throws DoubleSparseError of {@link openCheckpoint} and {@link LlamaModel}
  */
-export function openModel(path: string): LlamaModel {
+export function openModel(path: string, engine?: EngineChoice): LlamaModel {
   let compute: Compute | undefined;
   const checkpoint = openCheckpoint(path, {
     multiply(a, b, target) {
-      compute ??= new Compute(createEngine());
+      compute ??= new Compute(createChosenEngine(engine ?? chooseEngine()));
+      // A number of the whole process, which others change.
+      compute.engine.setThreads(1);
       compute.gemm(a, b, target);
     },
   });

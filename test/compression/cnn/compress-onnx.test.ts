@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openImages } from '../../../src/calibration/images/open-images.js';
 import { preprocessingSchema } from '../../../src/calibration/images/options.js';
-import { cnnCompareOptionsSchema, compareOnnx } from '../../../src/comparison/compare-onnx.js';
+import { compareOnnx } from '../../../src/comparison/compare-onnx.js';
+import { cnnCompareOptionsSchema } from '../../../src/comparison/onnx-comparison.js';
 import { compressOnnx, OnnxCompressor } from '../../../src/compression/cnn/compress-onnx.js';
 import { type CnnCompressOptions, cnnCompressOptionsSchema } from '../../../src/compression/cnn/options.js';
 import { evaluateImages } from '../../../src/evaluation/evaluate-images.js';
@@ -146,7 +147,8 @@ test('a comparison has a row for each method and sparsity, dense first', async (
     sparsities: [0.5, 0.8],
   });
   const images = { source: other, labels: new Int32Array(64), batchSize: undefined };
-  const { dense, rows } = await compareOnnx(source, calibration, images, options, at('kept'));
+  const place = { folder: at('kept'), keepModels: true };
+  const { dense, rows } = await compareOnnx(source, calibration, images, options, place);
   expect(rows.map(({ method, sparsity }) => `${method} ${sparsity}`)).toEqual([
     'auto 0.5',
     'magnitude 0.5',
@@ -160,10 +162,10 @@ test('a comparison has a row for each method and sparsity, dense first', async (
   const files = rows.flatMap(({ method, sparsity }) => [`${method}-${sparsity}.json`, `${method}-${sparsity}.onnx`]);
   expect(readdirSync(at('kept')).sort()).toEqual(files.sort());
   // Rows that are there are taken, with the seconds that they took.
-  const again = await compareOnnx(source, calibration, images, options, at('kept'));
+  const again = await compareOnnx(source, calibration, images, options, place);
   expect(again.rows.map(({ seconds }) => seconds)).toEqual(rows.map(({ seconds }) => seconds));
   const others = { ...options, samples: 10 };
-  await rejectionOf(() => compareOnnx(source, calibration, images, others, at('kept')), 'run-mismatch');
+  await rejectionOf(() => compareOnnx(source, calibration, images, others, place), 'run-mismatch');
 });
 
 test('how many images a batch has changes what is gathered by rounding alone', async () => {
