@@ -1,5 +1,5 @@
 import type { Matrix } from '../linalg/matrix.js';
-import { sharedZeros } from '../linalg/shared-matrix.js';
+import { reusedShared } from '../linalg/shared-matrix.js';
 import { embed } from '../models/llama/embedding.js';
 import type { GroupMatrices } from '../models/llama/forward-job.js';
 import { type LinearGroup, linearGroups } from '../models/llama/tensors.js';
@@ -25,7 +25,7 @@ export class BlockWalk {
   readonly #states: KeptHiddenStates;
   /** Those of the dense model, which blocks are matched to. */
   readonly #denseStates: KeptHiddenStates | undefined;
-  #room: readonly Matrix[] | undefined;
+  readonly #allocate = reusedShared();
 
   /** @param runs open ones with the same options but method and sparsity; more than one only in `dense`. */
   constructor(resources: RunResources, runs: readonly [CompressionRun, ...CompressionRun[]]) {
@@ -114,13 +114,14 @@ export class BlockWalk {
     const states = this.#denseStates as KeptHiddenStates;
     const denseStates = allInMemory(states);
     const advanceDense = (): Promise<void> => this.#resources.forwardPool.advance(block, dense, states);
-    // Once for all blocks: shared memory is given back late.
-    this.#room ??= denseStates.map(({ rows, columns }) => sharedZeros(rows, columns));
-    const room = this.#room;
+    const allocate = this.#allocate;
+    const room = denseStates.map(({ rows, columns }, i) => {
+      return { rows, columns, data: allocate(`hidden states ${i}`, rows * columns) };
+    });
     for (const run of this.#runs) {
       this.#status(`block ${block}: matching the dense model`);
       const compressed = allInMemory(this.#states);
-      await run.match(block, { dense, weights, compressed, denseStates, advanceDense, room });
+      await run.match(block, { dense, weights, compressed, denseStates, advanceDense, room, allocate });
     }
     // Behind this block, whose products are stored by now.
     states.save();

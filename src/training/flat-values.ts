@@ -1,3 +1,5 @@
+import { newShared, type SharedAllocation } from '../linalg/shared-matrix.js';
+
 /** Values of many tensors, one behind the other. */
 export class FlatValues {
   readonly #chunks: Float32Array[] = [];
@@ -12,8 +14,8 @@ export class FlatValues {
   }
 
   /** All of them, in shared memory. */
-  shared(): Float32Array {
-    const all = new Float32Array(new SharedArrayBuffer(4 * this.#length));
+  shared(allocate: SharedAllocation = newShared): Float32Array {
+    const all = allocate('values', this.#length);
     let offset = 0;
     for (const chunk of this.#chunks) {
       all.set(chunk, offset);

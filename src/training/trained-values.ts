@@ -1,4 +1,5 @@
 import type { Compute } from '../linalg/compute.js';
+import { newShared, type SharedAllocation } from '../linalg/shared-matrix.js';
 import { adamStep } from './adamw.js';
 import { expand, type Parameter, type Segment } from './parameter.js';
 
@@ -32,20 +33,19 @@ export interface UpdateOptions {
   readonly gradientScale: number;
 }
 
-const shared = (length: number): Float32Array => new Float32Array(new SharedArrayBuffer(4 * length));
-
-/** @param values in shared memory, by reference. */
+/** @param values in shared memory, by reference. @param allocate gives the rest its memory. */
 export function newTrainedValues(
   values: Float32Array,
   parameters: readonly Parameter[],
   lanes: number,
   weightDecay: number,
+  allocate: SharedAllocation = newShared,
 ): TrainedValues {
   return {
     values,
-    first: shared(values.length),
-    second: shared(values.length),
-    gradients: Array.from({ length: lanes }, () => shared(values.length)),
+    first: allocate('first moments', values.length),
+    second: allocate('second moments', values.length),
+    gradients: Array.from({ length: lanes }, (_, lane) => allocate(`gradients of lane ${lane}`, values.length)),
     groups: groupParameters(parameters, lanes),
     weightDecay,
   };

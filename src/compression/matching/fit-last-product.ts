@@ -1,7 +1,7 @@
 import { meanCrossGram, meanGram } from '../../calibration/gram.js';
 import type { Compute } from '../../linalg/compute.js';
 import type { Matrix } from '../../linalg/matrix.js';
-import { sharedZeros } from '../../linalg/shared-matrix.js';
+import type { SharedAllocation } from '../../linalg/shared-matrix.js';
 import type { Parameter } from '../../training/parameter.js';
 import { fitProduct } from './fit-product.js';
 import { heldOutError, type MatchingPool, type PartExamples } from './match-part.js';
@@ -14,6 +14,7 @@ const [rounds, worthwhile] = [3, 0.005];
  * windows get better.
  * @param share that the pool has; its values are in the dense weights, before and afterwards.
  * @param before the held-out error of its values.
+ * @param allocate gives sums of the lanes their memory.
  * @returns that of the values at the end; `before` where nothing was better, or finite.
  */
 export async function fitLastProduct(
@@ -23,11 +24,20 @@ export async function fitLastProduct(
   { training, heldOut }: PartExamples,
   before: number,
   compute: Compute,
+  allocate: SharedAllocation,
 ): Promise<number> {
   const { values } = share.trained;
   const { rows, columns } = product.target;
-  const lanes = Array.from({ length: pool.lanes }, (): OutputStatistics => {
-    return { gram: sharedZeros(columns, columns), cross: sharedZeros(rows, columns) };
+  const sums = (name: string, height: number): Matrix => ({
+    rows: height,
+    columns,
+    data: allocate(name, height * columns),
+  });
+  const lanes = Array.from({ length: pool.lanes }, (_, lane): OutputStatistics => {
+    return {
+      gram: sums(`Gram matrix of lane ${lane}`, columns),
+      cross: sums(`cross Gram matrix of lane ${lane}`, rows),
+    };
   });
   await pool.share({ ...share, statistics: lanes });
   await pool.losses(training);

@@ -1,5 +1,6 @@
 import type { Compute } from '../../linalg/compute.js';
 import type { Matrix } from '../../linalg/matrix.js';
+import type { SharedAllocation } from '../../linalg/shared-matrix.js';
 import type { LinearName } from '../../models/llama/tensors.js';
 import { linearNames } from '../../models/llama/tensors.js';
 import type { BlockWeights } from '../../models/llama/weights.js';
@@ -40,6 +41,8 @@ export interface BlockToMatch {
   /** Room for the hidden states of all sequences within the block. */
   readonly room: readonly Matrix[];
   readonly compute: Compute;
+  /** Memory of what is trained; it holds nothing that is needed afterwards. */
+  readonly allocate: SharedAllocation;
   /** What matching the block before it brought. */
   readonly before: BlockGains | undefined;
 }
@@ -83,7 +86,7 @@ export async function matchBlock(
 /** Trains the products of a part, rounds them, and puts them in place. */
 async function matchProducts(
   pool: MatchingPool,
-  { shape, weights, products, install, before, compute }: BlockToMatch,
+  { shape, weights, products, install, before, compute, allocate }: BlockToMatch,
   part: BlockPart,
   inputs: readonly Matrix[],
   targets: readonly Matrix[],
@@ -92,8 +95,8 @@ async function matchProducts(
   const own = products.filter(({ unit }) => unit.members.some(({ module }) => partOf(module) === part));
   if (own.length === 0) return { products: [] };
   const examples = inputs.map((input, index) => ({ input, target: targets[index] as Matrix }));
-  const { values, parameters, factorsWith } = productValues(own, weights);
-  const trained = newTrainedValues(values, [...parameters.values()], pool.lanes, 0);
+  const { values, parameters, factorsWith } = productValues(own, weights, allocate);
+  const trained = newTrainedValues(values, [...parameters.values()], pool.lanes, 0, allocate);
   const settings = { ...options, firstRate: firstRate(before?.[part]) };
   const parts = split(examples, options.heldOut);
   const share = { trained, microBatch: 1, part, shape, weights: trainedWeights(weights, parameters) };
@@ -101,7 +104,7 @@ async function matchProducts(
   await pool.expand();
   const error = await heldOutError(pool, parts.heldOut);
   const last = parameters.get(lastProducts[part]);
-  const fitted = last ? await fitLastProduct(pool, share, last, parts, error, compute) : error;
+  const fitted = last ? await fitLastProduct(pool, share, last, parts, error, compute, allocate) : error;
   const gain = { before: error, ...(await matchPart(pool, trained, parts, fitted, settings)) };
   const rounded = factorsWith(trained.values).map(
     ({ unit, factors }): UnitFactors => ({ unit, factors: toStoredPrecision(factors, unit.dtype) }),

@@ -1,4 +1,5 @@
 import type { Matrix } from '../../linalg/matrix.js';
+import type { SharedAllocation } from '../../linalg/shared-matrix.js';
 import type { LinearName } from '../../models/llama/tensors.js';
 import type { BlockWeights } from '../../models/llama/weights.js';
 import { FlatValues } from '../../training/flat-values.js';
@@ -23,8 +24,12 @@ export interface ProductValues {
   readonly factorsWith: (values: Float32Array) => readonly UnitFactors[];
 }
 
-/** @param weights receive the products' dense forms. */
-export function productValues(products: readonly UnitFactors[], weights: BlockWeights): ProductValues {
+/** @param weights receive the products' dense forms. @param allocate gives the values their memory. */
+export function productValues(
+  products: readonly UnitFactors[],
+  weights: BlockWeights,
+  allocate: SharedAllocation,
+): ProductValues {
   const flat = new FlatValues();
   const parameters = new Map<LinearName, Parameter>();
   const segmentOf = ({ rows, columns, data }: Matrix): Segment => {
@@ -46,7 +51,7 @@ export function productValues(products: readonly UnitFactors[], weights: BlockWe
     }
     return b ? [a, b] : [a];
   });
-  const values = flat.shared();
+  const values = flat.shared(allocate);
   const factorsWith = (all: Float32Array): UnitFactors[] =>
     products.map(({ unit }, index) => ({
       unit,

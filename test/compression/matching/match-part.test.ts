@@ -5,6 +5,7 @@ import type { PartExample, PartShare } from '../../../src/compression/matching/p
 import { Compute } from '../../../src/linalg/compute.js';
 import { referenceEngine } from '../../../src/linalg/engines/reference.js';
 import { zeros } from '../../../src/linalg/matrix.js';
+import { newShared } from '../../../src/linalg/shared-matrix.js';
 import type { Parameter } from '../../../src/training/parameter.js';
 import { nonzeroPositions } from '../../../src/training/support.js';
 import { newTrainedValues, type UpdateOptions } from '../../../src/training/trained-values.js';
@@ -99,7 +100,7 @@ describe('fitLastProduct', () => {
         return { error: 0 };
       },
     } as unknown as MatchingPool;
-    const error = await fitLastProduct(pool, share, product, examples, 1, compute);
+    const error = await fitLastProduct(pool, share, product, examples, 1, compute, newShared);
     return { error, looks, values: [...values].map((value) => Math.round(1000 * value) / 1000) };
   }
 
