@@ -34,7 +34,7 @@ import { onnxTrainer } from './onnx-trainer.js';
 import { type Tuned, TunedModels, type TunedPlace, type Tuning, tunedRow } from './tuned-models.js';
 
 /** Version of what decides the numbers of a row; kept rows of another one are not taken. */
-const comparisonVersion = 3;
+const comparisonVersion = 4;
 
 /** A row to be, and where it is kept. */
 interface Target {
