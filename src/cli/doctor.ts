@@ -36,6 +36,10 @@ export function addDoctorCommand(program: Command): void {
       for (const { native } of engines) {
         if (native?.coreType)
           lines.push(`OPENBLAS_CORETYPE=${native.coreType} is set: the library took this processor for an older one`);
+        if (native?.betterCoreType)
+          lines.push(
+            `the environment asks for OPENBLAS_CORETYPE=${process.env.OPENBLAS_CORETYPE}; kernels of ${native.betterCoreType} suit this processor better: unset it, or compare their speed`,
+          );
         for (const { file, reason } of native?.passedOver ?? []) lines.push(`passed over ${file}: ${reason}`);
       }
       printResult(lines.join('\n'));

@@ -189,13 +189,3 @@ describe('dsf compare', () => {
     expect(dsf('compare', model, '--sparsities', '0.5,', ...small).status).toBe(2);
   });
 });
-
-describe('dsf doctor', () => {
-  it('tells what the machine has', { timeout: 60_000 }, () => {
-    const { status, stdout } = dsf('doctor', '--json');
-    expect(status).toBe(0);
-    const { engines } = JSON.parse(stdout) as { engines: { name: string; available: boolean; chosen: boolean }[] };
-    expect(engines.filter(({ chosen }) => chosen)).toHaveLength(1);
-    expect(engines.find(({ name }) => name === 'wasm')?.available).toBe(true);
-  });
-});

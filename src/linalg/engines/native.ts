@@ -18,7 +18,7 @@ const wideKernels = /SkylakeX|Cooperlake|SapphireRapids|Zen[45]/i;
 
 /** Old builds take a processor they do not know for a much older one. What to ask for when the CPU flags say more. */
 function openBlasCoreType(coreName: string): string | undefined {
-  if (process.platform !== 'linux' || process.arch !== 'x64' || process.env.OPENBLAS_CORETYPE) return undefined;
+  if (process.platform !== 'linux' || process.arch !== 'x64') return undefined;
   const flags = /^flags\s*:(.*)$/m.exec(readTextIfThere('/proc/cpuinfo'))?.[1]?.split(/\s+/) ?? [];
   const has = (...names: string[]): boolean => names.every((name) => flags.includes(name));
   if (has('avx512f', 'avx512dq', 'avx512bw', 'avx512vl') && !wideKernels.test(coreName)) return 'SkylakeX';
@@ -109,6 +109,8 @@ export interface NativeChoice {
   library: NativeLibrary;
   /** OPENBLAS_CORETYPE to set before the first load. */
   coreType?: string;
+  /** What suits the processor better than the OPENBLAS_CORETYPE that the environment asks for, which is obeyed. */
+  betterCoreType?: string;
 }
 
 /** undefined: not searched yet; null: searched in vain. */
@@ -125,8 +127,9 @@ export function findNativeLibrary(): NativeChoice | undefined {
       continue;
     }
     const coreType = library.coreName === undefined ? undefined : openBlasCoreType(trial.coreName);
-    const usable = coreType !== undefined && 'coreName' in tryInChild(library, coreType);
-    choice = usable ? { library, coreType } : { library };
+    if (coreType === undefined) choice = { library };
+    else if (process.env.OPENBLAS_CORETYPE) choice = { library, betterCoreType: coreType };
+    else choice = 'coreName' in tryInChild(library, coreType) ? { library, coreType } : { library };
     return choice;
   }
   choice = null;

@@ -25,10 +25,14 @@ export interface EngineReport {
   readonly reason?: string;
   /** Speed of a product of square matrices in shared memory, where available. */
   readonly speed?: EngineSpeed;
-  /** How the native library was found. `coreType`: the OPENBLAS_CORETYPE that had to be set. */
+  /**
+   * How the native library was found. `coreType`: the OPENBLAS_CORETYPE that had to be set; `betterCoreType`: what suits
+   * the processor better than the environment's.
+   */
   readonly native?: {
     readonly file?: string;
     readonly coreType?: string;
+    readonly betterCoreType?: string;
     readonly passedOver: readonly { readonly file: string; readonly reason: string }[];
   };
 }
@@ -237,6 +241,6 @@ function nativeReport(): NonNullable<EngineReport['native']> {
   const passedOver = [...nativeProblems()];
   const found = failures.has('native') ? undefined : findNativeLibrary();
   if (found === undefined) return { passedOver };
-  const { library, coreType } = found;
-  return { file: library.file, ...(coreType === undefined ? {} : { coreType }), passedOver };
+  const { library, ...coreTypes } = found;
+  return { file: library.file, ...coreTypes, passedOver };
 }
