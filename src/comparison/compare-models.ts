@@ -118,7 +118,7 @@ export async function compareModels(
     if (tuning && tunedDense) await tuning.tune('dense', tunedDense, model, evaluateTuned);
     for (const row of rows) {
       if (open.includes(row)) report({ kind: 'row', row: await finishRow(resources, row, denseRow, evaluateIn) });
-      if (tuning) await tuneRow(tuning, row, evaluateTuned);
+      if (tuning) await tuneRow(tuning, row, evaluateTuned, choice);
       if (!place.keepModels) rmSync(row.run.out, { recursive: true });
     }
     const result = {
@@ -161,10 +161,11 @@ async function tuneRow(
   tuning: TunedLanguageModels,
   { method, sparsity, run, tuned }: Row,
   evaluateIn: (out: string) => Promise<TunedEvaluation>,
+  engine: EngineChoice,
 ): Promise<void> {
   const name = `${method}-${sparsity}`;
   if (!tuned || tuning.isDone(name, tuned)) return;
-  const model = openModel(run.out);
+  const model = openModel(run.out, engine);
   try {
     await tuning.tune(name, tuned, model, evaluateIn);
   } finally {

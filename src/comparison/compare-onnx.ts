@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { hashImages } from '../calibration/images/hash-images.js';
+import { hashLabelledImages } from '../calibration/images/hash-images.js';
 import type { SkippedImage } from '../calibration/images/image-batches.js';
 import { OnnxCompressor } from '../compression/cnn/compress-onnx.js';
 import type { CnnMethodName } from '../compression/cnn/options.js';
@@ -206,7 +206,7 @@ async function fingerprintOf(
   { source, labels }: CnnEvaluationImages,
   { force: _force, threads: _threads, ...options }: ReturnType<typeof compressionOptions>,
 ): Promise<Fingerprint> {
-  const hash = (part: Uint8Array | string): string => createHash('sha256').update(part).digest('hex');
+  const hash = (part: Uint8Array): string => createHash('sha256').update(part).digest('hex');
   const calibration = createHash('sha256');
   for await (const { data } of resources.images.batches())
     calibration.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
@@ -214,7 +214,7 @@ async function fingerprintOf(
     version: comparisonVersion,
     model: hash(serializeOnnx(resources.model)),
     calibration: calibration.digest('hex'),
-    evaluation: hash(JSON.stringify([hashImages(source), labels ? Array.from(labels) : []])),
+    evaluation: hashLabelledImages(source, labels),
     preprocessing,
     engine: createChosenEngine(chooseEngine(options.engine)).description,
     options,

@@ -9,6 +9,7 @@ import type { EngineChoice } from '../linalg/engines/select.js';
 import type { LlamaModel } from '../models/llama/model.js';
 import type { CompareOptions } from './comparison.js';
 import type { Trainer } from './tuned-models.js';
+import { tuningSettings } from './tuning-options.js';
 
 /**
  * Fine-tunes language models.
@@ -22,20 +23,10 @@ export function languageTrainer(
   choice: EngineChoice,
 ): Trainer<LlamaModel> {
   storedTensors(dense.checkpoint);
-  const {
-    finetune: steps,
-    finetuneBatch: batch,
-    finetuneRate: learningRate,
-    finetuneTeacher: teacherWeight,
-    seed,
-    threads,
-    bos,
-    textField,
-  } = options;
+  const { bos, textField } = options;
   const { seqLen } = training;
-  const own = { steps, batch, learningRate, teacherWeight, seed, threads, bos, textField, seqLen };
-  const settings = finetuneOptionsSchema.parse({ ...own, engine: choice.name, force: true });
-  const teacher = teacherWeight > 0 ? dense : undefined;
+  const settings = finetuneOptionsSchema.parse({ ...tuningSettings(options, choice), bos, textField, seqLen });
+  const teacher = settings.teacherWeight > 0 ? dense : undefined;
   return {
     fingerprint: { text: training.hash, ...recordedOptions(settings) },
     pathOf: (place) => place,

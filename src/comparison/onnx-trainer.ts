@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { hashImages } from '../calibration/images/hash-images.js';
+import { hashLabelledImages } from '../calibration/images/hash-images.js';
 import type { SkippedImage } from '../calibration/images/image-batches.js';
 import { recordedOptions } from '../finetuning/finetune-fingerprint.js';
 import { finetuneOnnx } from '../finetuning/images/finetune-onnx.js';
@@ -9,6 +8,7 @@ import type { OnnxModel } from '../formats/onnx/model.js';
 import type { EngineChoice } from '../linalg/engines/select.js';
 import type { CnnCompareOptions, CnnTrainingImages } from './onnx-comparison.js';
 import type { Trainer } from './tuned-models.js';
+import { tuningSettings } from './tuning-options.js';
 
 /** Images that one thread has in memory at a time, at most: products of fewer rows are slower. */
 const microBatch = 32;
@@ -25,19 +25,9 @@ export function onnxTrainer(
   choice: EngineChoice,
   onSkip: (image: SkippedImage) => void,
 ): Trainer<OnnxModel> {
-  const {
-    finetune: steps,
-    finetuneBatch: batch,
-    finetuneRate: learningRate,
-    finetuneTeacher: teacherWeight,
-    seed,
-    threads,
-    flip,
-    shift,
-  } = options;
-  const own = { steps, batch, microBatch, learningRate, teacherWeight, seed, threads };
-  const settings = imageFinetuneOptionsSchema.parse({ ...own, engine: choice.name, force: true });
-  const teacher = teacherWeight > 0 || !labels ? dense : undefined;
+  const { flip, shift } = options;
+  const settings = imageFinetuneOptionsSchema.parse({ ...tuningSettings(options, choice), microBatch });
+  const teacher = settings.teacherWeight > 0 || !labels ? dense : undefined;
   const augmentation = { flip, shift };
   const skipped = new Set<string>();
   const images = {
@@ -50,13 +40,8 @@ export function onnxTrainer(
       onSkip(image);
     },
   };
-  const content = JSON.stringify([hashImages(source), labels ? Array.from(labels) : null]);
   return {
-    fingerprint: {
-      images: createHash('sha256').update(content).digest('hex'),
-      augmentation,
-      ...recordedOptions(settings),
-    },
+    fingerprint: { images: hashLabelledImages(source, labels), augmentation, ...recordedOptions(settings) },
     pathOf: (place) => `${place}.onnx`,
     isWritten: existsSync,
     train: (model, path, onEvent) => finetuneOnnx(model, teacher, images, path, settings, onEvent),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { finetuneOptionsSchema } from '../finetuning/finetune-options.js';
+import { type FinetuneOptions, finetuneOptionsSchema } from '../finetuning/finetune-options.js';
+import type { EngineChoice } from '../linalg/engines/select.js';
 
 const { batch, learningRate, teacherWeight } = finetuneOptionsSchema.shape;
 
@@ -17,3 +18,22 @@ export const tuningOptionsSchema = z.object({
     .default(0)
     .describe('share of the divergence from the dense model in the loss of fine-tuning'),
 });
+
+/** What these options, and those of the comparison, are to a fine-tuning of any kind of model. */
+export function tuningSettings(
+  options: z.output<typeof tuningOptionsSchema> & Pick<FinetuneOptions, 'seed' | 'threads'>,
+  { name: engine }: EngineChoice,
+) {
+  const { finetune, finetuneBatch, finetuneRate, finetuneTeacher, seed, threads } = options;
+  return {
+    steps: finetune,
+    batch: finetuneBatch,
+    learningRate: finetuneRate,
+    teacherWeight: finetuneTeacher,
+    seed,
+    threads,
+    engine,
+    // What is kept tells whether a result is there; a run of other settings starts over.
+    force: true,
+  };
+}

@@ -26,6 +26,12 @@ export function hashImages(source: ImageSource): string {
   return hash.digest('hex');
 }
 
+/** The same of a set with its classes, if there are any. */
+export function hashLabelledImages(source: ImageSource, labels: ArrayLike<number> | undefined): string {
+  const content = JSON.stringify([hashImages(source), labels ? Array.from(labels) : []]);
+  return createHash('sha256').update(content).digest('hex');
+}
+
 /** A file that cannot be read is skipped where images are used, and is part of the set all the same. */
 function addFile(hash: Hash, path: string): void {
   let descriptor: number | undefined;
