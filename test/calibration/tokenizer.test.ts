@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { TextTokenizer } from '../../src/calibration/tokenizer.js';
 import { readTokenizerFiles } from '../../src/formats/tokenizer-files.js';
+import { describeWith } from '../describe-with.js';
 import { errorOf } from '../formats/expect-error.js';
 import { sharedData } from '../smollm2-fixture.js';
 
@@ -9,7 +10,7 @@ const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
 const smollm2 = sharedData('smollm2');
 const sotu = sharedData('demo/sotu-m');
 
-describe.skipIf(!smollm2.path)('SmolLM2', () => {
+describeWith(smollm2.reason, 'SmolLM2', () => {
   const tokenizer = new TextTokenizer(readTokenizerFiles(smollm2.path ?? ''));
   const golden = json(`${smollm2.path}/golden.json`);
 
@@ -43,7 +44,7 @@ describe.skipIf(!smollm2.path)('SmolLM2', () => {
   });
 });
 
-describe.skipIf(!sotu.path)('sotu-m', () => {
+describeWith(sotu.reason, 'sotu-m', () => {
   const tokenizer = new TextTokenizer(readTokenizerFiles(sotu.path ?? ''));
   const golden = json(`${sharedData('demo/golden.json').path}`)['sotu-m'];
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openCheckpoint } from '../../../src/formats/open-checkpoint.js';
@@ -8,6 +8,7 @@ import { type EngineName, engineNames } from '../../../src/linalg/engine.js';
 import { createEngine } from '../../../src/linalg/engines/select.js';
 import { LlamaModel } from '../../../src/models/llama/model.js';
 import '../../helpers.js';
+import { describeWith } from '../../describe-with.js';
 import { sharedData } from '../../smollm2-fixture.js';
 
 const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
@@ -42,10 +43,10 @@ describe.each(engineNames)('families on the engine %s', (engine) => {
   });
 });
 
-const sotu = sharedData('demo');
-describe.skipIf(!sotu.path || !existsSync(`${sotu.path}/sotu-m`))('sotu-m', () => {
-  const golden = json(`${sotu.path}/golden.json`)['sotu-m'];
-  const model = new LlamaModel(openCheckpoint(`${sotu.path}/sotu-m`));
+const sotu = sharedData('demo/sotu-m');
+describeWith(sotu.reason, 'sotu-m', () => {
+  const golden = json(`${sotu.path}/../golden.json`)['sotu-m'];
+  const model = new LlamaModel(openCheckpoint(`${sotu.path}`));
 
   test('logits', () => {
     const logits = model.logits(golden.ids, compute);

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { TextTokenizer } from '../../../src/calibration/tokenizer.js';
 import { consecutiveWindows } from '../../../src/calibration/windows.js';
 import { perplexity } from '../../../src/evaluation/perplexity.js';
@@ -8,6 +8,7 @@ import { Compute } from '../../../src/linalg/compute.js';
 import { createEngine } from '../../../src/linalg/engines/select.js';
 import { LlamaModel } from '../../../src/models/llama/model.js';
 import '../../helpers.js';
+import { describeWith } from '../../describe-with.js';
 import { sharedData, smollm2Gguf } from '../../smollm2-fixture.js';
 
 const gguf = smollm2Gguf();
@@ -19,7 +20,7 @@ if (reason) console.warn(`SmolLM2 parity is not tested: ${reason}`);
 /** The whole perplexities take minutes of processor time. */
 const slow = process.env.DSF_SLOW_TESTS !== undefined;
 
-describe.skipIf(reason)('SmolLM2-135M-Instruct (GGUF) against transformers', () => {
+describeWith(reason, 'SmolLM2-135M-Instruct (GGUF) against transformers', () => {
   const checkpoint = openCheckpoint(gguf.path ?? '');
   const model = new LlamaModel(checkpoint);
   const tokenizer = new TextTokenizer(checkpoint.tokenizerFiles());
