@@ -14,9 +14,9 @@ import { makeFolder } from '../formats/make-folder.js';
 import type { OnnxModel } from '../formats/onnx/model.js';
 import { openOnnx } from '../formats/onnx/reader.js';
 import { serializeOnnx, writeOnnx } from '../formats/onnx/writer.js';
-import { chooseEngine, createChosenEngine } from '../linalg/engines/select.js';
+import { chooseEngine, createChosenEngine, type EngineChoice } from '../linalg/engines/select.js';
 import type { ComparisonPlace } from './comparison.js';
-import { KeptResult } from './kept-result.js';
+import { engineOfResult, KeptResult } from './kept-result.js';
 import {
   type CnnCompareOptions,
   type CnnComparison,
@@ -34,7 +34,7 @@ import { onnxTrainer } from './onnx-trainer.js';
 import { type Tuned, TunedModels, type TunedPlace, type Tuning, tunedRow } from './tuned-models.js';
 
 /** Version of what decides the numbers of a row; kept rows of another one are not taken. */
-const comparisonVersion = 4;
+const comparisonVersion = 5;
 
 /** A row to be, and where it is kept. */
 interface Target {
@@ -65,7 +65,14 @@ export async function compareOnnx(
   report: (event: CnnComparisonEvent) => void = () => {},
 ): Promise<CnnComparison> {
   const { methods, sparsities, force } = options;
-  const common = compressionOptions(options);
+  const names = [...new Set(sparsities)].flatMap((sparsity) =>
+    [...new Set(methods)].map((method) => ({ method, sparsity, name: `${method}-${sparsity}` })),
+  );
+  const rowPath = (name: string): string => join(folder, `${name}.json`);
+  // A comparison goes on with the engine it began with.
+  const earlier = names.map(({ name }) => engineOfResult(rowPath(name))).find((engine) => engine !== undefined);
+  const choice = chooseEngine(options.engine === 'auto' ? (earlier ?? 'auto') : options.engine);
+  const common = { ...compressionOptions(options), engine: choice.name };
   const { source, labels, batchSize } = images;
   const threads = options.threads ?? availableParallelism();
   const { preprocessing } = calibration;
@@ -78,15 +85,12 @@ export async function compareOnnx(
   try {
     const { resources, costs } = compressor;
     const fingerprint = await fingerprintOf(compressor, calibration, images, common);
-    const tuning = tunedModels(model, calibration, options, { folder, keepModels, force }, report);
-    const targets = [...new Set(sparsities)].flatMap((sparsity) =>
-      [...new Set(methods)].map((method): Target => {
-        const name = `${method}-${sparsity}`;
-        const own = { ...fingerprint, method, sparsity };
-        const kept = new KeptResult(join(folder, `${name}.json`), own, cnnRowSchema, force);
-        return { method, sparsity, path: join(folder, `${name}.onnx`), kept, tuned: tuning?.kept(name, own) };
-      }),
-    );
+    const tuning = tunedModels(model, calibration, { ...options, choice }, { folder, keepModels, force }, report);
+    const targets = names.map(({ method, sparsity, name }): Target => {
+      const own = { ...fingerprint, method, sparsity };
+      const kept = new KeptResult(rowPath(name), own, cnnRowSchema, force);
+      return { method, sparsity, path: join(folder, `${name}.onnx`), kept, tuned: tuning?.kept(name, own) };
+    });
     const tunedDense = tuning?.kept('dense', fingerprint);
     const dense: CnnComparisonNumbers = {
       evaluation: await evaluate(model, 'dense'),
@@ -161,12 +165,11 @@ export async function compareOnnx(
 function tunedModels(
   model: OnnxModel,
   calibration: CnnTrainingImages,
-  options: CnnCompareOptions,
+  { choice, ...options }: CnnCompareOptions & { readonly choice: EngineChoice },
   place: TunedPlace,
   report: (event: CnnComparisonEvent) => void,
 ): TunedModels<OnnxModel, CnnTunedEvaluation> | undefined {
   if (options.finetune === 0) return undefined;
-  const choice = chooseEngine(options.engine);
   const onSkip = (image: SkippedImage): void => report({ kind: 'skipped', image });
   const trainer = onnxTrainer(model, calibration, options, choice, onSkip);
   return new TunedModels(trainer, cnnTunedEvaluationSchema, place, report);
@@ -204,7 +207,7 @@ async function fingerprintOf(
   { resources }: OnnxCompressor,
   { preprocessing }: CnnTrainingImages,
   { source, labels }: CnnEvaluationImages,
-  { force: _force, threads: _threads, ...options }: ReturnType<typeof compressionOptions>,
+  { force: _force, threads: _threads, engine, ...options }: ReturnType<typeof compressionOptions>,
 ): Promise<Fingerprint> {
   const hash = (part: Uint8Array): string => createHash('sha256').update(part).digest('hex');
   const calibration = createHash('sha256');
@@ -216,7 +219,8 @@ async function fingerprintOf(
     calibration: calibration.digest('hex'),
     evaluation: hashLabelledImages(source, labels),
     preprocessing,
-    engine: createChosenEngine(chooseEngine(options.engine)).description,
+    engine,
+    engineDescription: createChosenEngine(chooseEngine(engine)).description,
     options,
   };
 }

@@ -54,6 +54,16 @@ test('kept rows are those of these test images: of others as many they are refus
   expect(anew.rows[0]!.seconds).not.toBe(forced.rows[0]!.seconds);
 });
 
+test('goes on with the engine of its rows where none is asked for, and refuses another one', async () => {
+  const keep = { folder: at('engines'), keepModels: true };
+  const first = await compareOnnx(model, calibration, test1, options, keep);
+  const again = await compareOnnx(model, calibration, test1, { ...options, engine: 'auto' }, keep);
+  expect(again.rows[0]!.seconds).toBe(first.rows[0]!.seconds);
+  const other = { ...options, engine: 'reference' as const };
+  const error = await rejectionOf(() => compareOnnx(model, calibration, test1, other, keep), 'run-mismatch');
+  expect(error.message).toMatch(/engine was "?wasm"?, now "?reference/);
+});
+
 test('a row that fails is told with its reason, and the others go on', async () => {
   const keep = { folder: at('failing'), keepModels: true };
   // The sparsest levels do not reach it.
