@@ -115,13 +115,13 @@ export class BlockWalk {
     const denseStates = allInMemory(states);
     const advanceDense = (): Promise<void> => this.#resources.forwardPool.advance(block, dense, states);
     const allocate = this.#allocate;
-    const room = denseStates.map(({ rows, columns }, i) => {
-      return { rows, columns, data: allocate(`hidden states ${i}`, rows * columns) };
-    });
+    const roomFor = (name: string): Matrix[] =>
+      denseStates.map(({ rows, columns }, i) => ({ rows, columns, data: allocate(`${name} ${i}`, rows * columns) }));
+    const [room, ownRoom] = [roomFor('hidden states'), roomFor('own outputs')];
     for (const run of this.#runs) {
       this.#status(`block ${block}: matching the dense model`);
       const compressed = allInMemory(this.#states);
-      await run.match(block, { dense, weights, compressed, denseStates, advanceDense, room, allocate });
+      await run.match(block, { dense, weights, compressed, denseStates, advanceDense, room, ownRoom, allocate });
     }
     // Behind this block, whose products are stored by now.
     states.save();

@@ -32,14 +32,20 @@ export function productLine({
   ].join('  ');
 }
 
-/** One line for a matched block: how far its parts are from the dense model's on held-out windows, before and after. */
+/**
+ * One line for a matched block: how far its parts are from the dense model's on held-out windows, before and after, and
+ * from what the dense parts make of the same inputs.
+ */
 export function matchedLine({ block, gains }: Extract<CompressionEvent, { kind: 'matched' }>): string {
-  const parts = Object.entries(gains).map(([part, { before, after, bestStep, steps, nonFiniteStep }]) => {
+  const change = ({ before, after }: { before: number; after: number }): string =>
+    `${formatError(before)} -> ${formatError(after)}`;
+  const parts = Object.entries(gains).map(([part, gain]) => {
+    const { own, bestStep, steps, nonFiniteStep } = gain;
     const ended =
       nonFiniteStep === undefined
         ? ''
         : `, ended: step ${nonFiniteStep} was not finite, the best values before it stay`;
-    return `${part} ${formatError(before)} -> ${formatError(after)} (step ${bestStep} of ${steps}${ended})`;
+    return `${part} ${change(gain)}, its own ${change(own)} (step ${bestStep} of ${steps}${ended})`;
   });
   return `block ${block} matched: ${parts.join(', ')}`;
 }

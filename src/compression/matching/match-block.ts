@@ -14,11 +14,11 @@ import { fitLastProduct } from './fit-last-product.js';
 import {
   firstRate,
   heldOutError,
+  type MatchedSteps,
   type MatchingPool,
   type MatchOptions,
   matchPart,
   type PartExamples,
-  type PartGain,
 } from './match-part.js';
 import { type BlockPart, lastProducts, type PartExample } from './part-losses.js';
 import { productValues, type UnitFactors } from './product-values.js';
@@ -38,13 +38,23 @@ export interface BlockToMatch {
   /** Those of the dense model, and what takes them through the block, in place. */
   readonly denseStates: readonly Matrix[];
   readonly advanceDense: () => Promise<void>;
-  /** Room for the hidden states of all sequences within the block. */
+  /** Room for the hidden states of all sequences within the block, and for what the dense part makes of the same inputs. */
   readonly room: readonly Matrix[];
+  readonly ownRoom: readonly Matrix[];
   readonly compute: Compute;
   /** Memory of what is trained; it holds nothing that is needed afterwards. */
   readonly allocate: SharedAllocation;
   /** What matching the block before it brought. */
   readonly before: BlockGains | undefined;
+}
+
+/** What matching brought, as mean squared errors of the rows of a part's output relative to them, on held-out windows. */
+export interface PartGain extends MatchedSteps {
+  /** Beside the dense model's stream. */
+  readonly before: number;
+  readonly after: number;
+  /** Beside what the dense part makes of the same inputs, before and behind the steps. */
+  readonly own: { readonly before: number; readonly after: number };
 }
 
 /** Of the parts that were compressed. */
@@ -60,10 +70,12 @@ const partOf = (name: LinearName): BlockPart => (name.startsWith('mlp.') ? 'mlp'
 /**
  * Matches the outputs of a compressed block's attention part, then of its MLP part, to those of the dense model by
  * gradient, supports as they are ("A Free Lunch in LLM Compression", arXiv 2510.14444). Inputs are those behind the
- * compressed prefix, targets the dense model's own residual stream: errors of the prefix are made up for.
+ * compressed prefix.
  *
- * The last product of a part is linear in its inputs: it is first fitted to all windows at once by conjugate gradients,
- * then all products of the part are trained together.
+ * All products of a part are first trained together towards what the dense part makes of the same inputs: the error that
+ * is their own. Beside the dense model's stream it would drown in the errors of the prefix, ten times as large after a
+ * few blocks, and a few steps would follow those. The last product is linear in its inputs: it is then fitted to the
+ * stream, by conjugate gradients over all windows at once, and makes up for what it can of the prefix.
  */
 export async function matchBlock(
   pool: MatchingPool,
@@ -83,29 +95,45 @@ export async function matchBlock(
   };
 }
 
-/** Trains the products of a part, rounds them, and puts them in place. */
+/** Trains the products of a part, rounds them, and puts them in place. @param targets the dense model's stream. */
 async function matchProducts(
   pool: MatchingPool,
-  { shape, weights, products, install, before, compute, allocate }: BlockToMatch,
+  block: BlockToMatch,
   part: BlockPart,
   inputs: readonly Matrix[],
   targets: readonly Matrix[],
   options: Omit<MatchOptions, 'firstRate'> & { heldOut: number },
 ): Promise<{ products: readonly UnitFactors[]; gain?: PartGain }> {
-  const own = products.filter(({ unit }) => unit.members.some(({ module }) => partOf(module) === part));
-  if (own.length === 0) return { products: [] };
-  const examples = inputs.map((input, index) => ({ input, target: targets[index] as Matrix }));
-  const { values, parameters, factorsWith } = productValues(own, weights, allocate);
+  const { shape, dense, weights, ownRoom, install, before, compute, allocate } = block;
+  const products = block.products.filter(({ unit }) => unit.members.some(({ module }) => partOf(module) === part));
+  if (products.length === 0) return { products: [] };
+  const { values, parameters, factorsWith } = productValues(products, weights, allocate);
   const trained = newTrainedValues(values, [...parameters.values()], pool.lanes, 0, allocate);
-  const settings = { ...options, firstRate: firstRate(before?.[part]) };
-  const parts = split(examples, options.heldOut);
   const share = { trained, microBatch: 1, part, shape, weights: trainedWeights(weights, parameters) };
+  const examplesWith = (wanted: readonly Matrix[]): PartExamples =>
+    split(
+      inputs.map((input, index) => ({ input, target: wanted[index] as Matrix })),
+      options.heldOut,
+    );
+  const [stream, own] = [examplesWith(targets), examplesWith(ownRoom)];
+  await runPart(pool, block, dense, part, inputs, ownRoom);
   await pool.share(share);
   await pool.expand();
-  const error = await heldOutError(pool, parts.heldOut);
+  const initial = { error: await heldOutError(pool, stream.heldOut), values: values.slice() };
+  const ownError = await heldOutError(pool, own.heldOut);
+  const settings = { ...options, firstRate: firstRate(before?.[part]) };
+  const steps = await matchPart(pool, trained, own, ownError, settings);
+  const stepped = await heldOutError(pool, stream.heldOut);
   const last = parameters.get(lastProducts[part]);
-  const fitted = last ? await fitLastProduct(pool, share, last, parts, error, compute, allocate) : error;
-  const gain = { before: error, ...(await matchPart(pool, trained, parts, fitted, settings)) };
+  const fitted = last ? await fitLastProduct(pool, share, last, stream, stepped, compute, allocate) : stepped;
+  const better = fitted < initial.error;
+  if (!better) values.set(initial.values);
+  const gain: PartGain = {
+    ...steps,
+    ...{ before: initial.error, after: better ? fitted : initial.error },
+    own: { before: ownError, after: steps.after },
+    ...(!better && { bestStep: 0 }),
+  };
   const rounded = factorsWith(trained.values).map(
     ({ unit, factors }): UnitFactors => ({ unit, factors: toStoredPrecision(factors, unit.dtype) }),
   );

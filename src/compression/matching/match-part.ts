@@ -21,9 +21,9 @@ export interface MatchOptions {
   readonly firstRate: number;
 }
 
-/** What matching brought, as mean squared errors of the rows of the output relative to them, on held-out windows. */
-export interface PartGain {
-  readonly before: number;
+/** How the steps of a part went. */
+export interface MatchedSteps {
+  /** The held-out error of the best values. */
   readonly after: number;
   /** The step whose values were kept; 0 if none was better than what it began with. */
   readonly bestStep: number;
@@ -46,7 +46,7 @@ const looks = 4;
 const rising = 2;
 
 /** The rate to begin with: what the same part of the block before it ended with, and a little more. */
-export function firstRate(before: PartGain | undefined): number {
+export function firstRate(before: MatchedSteps | undefined): number {
   if (!before) return usualRate;
   return Math.min(largestFirst, Math.max(smallestFirst, 1.3 * before.learningRate));
 }
@@ -65,7 +65,7 @@ export async function matchPart(
   { training, heldOut }: PartExamples,
   before: number,
   { steps, batch, seed, firstRate: first }: MatchOptions,
-): Promise<Omit<PartGain, 'before'>> {
+): Promise<MatchedSteps> {
   const order = new TrainingOrder(training.length, batch, seed);
   const every = Math.max(1, Math.ceil(steps / looks));
   const best = { error: before, step: 0, values: trained.values.slice() };
