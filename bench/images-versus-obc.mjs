@@ -41,24 +41,24 @@ const standardError = (list) => {
 };
 const number = (list) =>
   list.length < 2 ? mean(list).toFixed(3) : `${mean(list).toFixed(3)} ± ${standardError(list).toFixed(3)}`;
-console.log('sparsity  method      points lost      of the last  1 - cosine  seconds');
+console.log('sparsity  method      points lost      of the last  1 - cosine  % of other class  seconds');
 for (const sparsity of values.sparsities.split(',').map(Number)) {
   const rows = values.methods.split(',').map((method) => {
     const each = results.map(({ dense, rows }) => {
       const { evaluation, seconds } = rows.find((row) => row.method === method && row.sparsity === sparsity);
       const [parity] = Object.values(evaluation.parity);
       const lost = 100 * (dense.evaluation.accuracy.top1 - evaluation.accuracy.top1);
-      return { lost, distance: 1 - parity.cosine, seconds };
+      return { lost, distance: 1 - parity.cosine, other: 100 * (1 - parity.sameClass), seconds };
     });
     const of = (name) => each.map((one) => one[name]);
-    return { method, lost: of('lost'), distance: of('distance'), seconds: of('seconds') };
+    return { method, lost: of('lost'), distance: of('distance'), other: of('other'), seconds: of('seconds') };
   });
   const rival = rows.at(-1);
-  for (const { method, lost, distance, seconds } of rows) {
+  for (const { method, lost, distance, other, seconds } of rows) {
     const part = mean(lost) / mean(rival.lost);
     console.log(
       `${String(sparsity).padEnd(8)}  ${method.padEnd(10)}  ${number(lost).padEnd(15)}  ${part.toFixed(2).padEnd(11)}  ` +
-        `${mean(distance).toExponential(2)}    ${mean(seconds).toFixed(0)}`,
+        `${mean(distance).toExponential(2)}    ${number(other).padEnd(16)}  ${mean(seconds).toFixed(0)}`,
     );
   }
 }

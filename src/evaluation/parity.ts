@@ -13,6 +13,8 @@ export interface Parity {
   readonly meanRelative: number;
   /** Of the angle between all outputs of both, as one vector; 1 if both are zero. */
   readonly cosine: number;
+  /** The part of the images whose largest output is the same; undefined where outputs are not images x classes. */
+  readonly sameClass: number | undefined;
 }
 
 /**
@@ -29,6 +31,8 @@ export class OutputParity {
   #product = 0;
   #expectedSquares = 0;
   #actualSquares = 0;
+  #images = 0;
+  #same: number | undefined = 0;
 
   /** @throws DoubleSparseError `shape-mismatch`, `non-finite-value` */
   add(expected: Tensor, actual: Tensor): void {
@@ -54,8 +58,19 @@ export class OutputParity {
       this.#expectedSquares += x * x;
       this.#actualSquares += y * y;
     }
+    this.#addClasses(expected, actual);
     this.#added = true;
     this.#count += expected.data.length;
+  }
+
+  #addClasses({ dims: [images = 0, classes = 1, ...others], data }: Tensor, actual: Tensor): void {
+    if (classes === 1 || others.some((size) => size !== 1)) this.#same = undefined;
+    if (this.#same === undefined) return;
+    this.#images += images;
+    for (let from = 0; from < data.length; from += classes) {
+      const classOf = (outputs: Float32Array): number => largestOf(outputs.subarray(from, from + classes));
+      if (classOf(data) === classOf(actual.data)) this.#same++;
+    }
   }
 
   /**
@@ -75,9 +90,14 @@ export class OutputParity {
       maximumRelative: part(this.#largestDifference, this.#largestExpected),
       meanRelative: part(this.#differences, this.#magnitudes),
       cosine: bothZero ? 1 : part(this.#product, norms),
+      sameClass: this.#same === undefined || this.#images === 0 ? undefined : this.#same / this.#images,
     };
   }
 }
+
+/** Where the first of the largest values is. */
+const largestOf = (values: Float32Array): number =>
+  values.reduce((best, value, i) => (value > (values[best] as number) ? i : best), 0);
 
 /** a / b, with 0 / 0 = 0. */
 const part = (a: number, b: number): number => (a === 0 ? 0 : a / b);

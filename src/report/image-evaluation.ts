@@ -18,16 +18,23 @@ function accuracyText({ images, correct, top1, standardError, top5, top5Standard
 const percentage = (part: number, error: number): string =>
   `${(100 * part).toFixed(2)} ± ${(100 * error).toFixed(2)} %`;
 
-/** One row an output. */
+/** One row an output; a column of classes where an output has them. */
 export function parityTable(parity: Readonly<Record<string, Parity>>): string {
+  const rows = Object.entries(parity);
+  const classes = rows.some(([, { sameClass }]) => sameClass !== undefined);
   return renderTable(
-    ['output', 'values', 'cosine', 'mean relative error', 'largest'],
-    Object.entries(parity).map(([name, { count, cosine, meanRelative, maximumRelative }]) => [
+    ['output', 'values', 'cosine', 'mean relative error', 'largest', ...(classes ? ['same class'] : [])],
+    rows.map(([name, { count, cosine, meanRelative, maximumRelative, sameClass }]) => [
       name,
       `${count}`,
       cosine.toFixed(6),
       formatError(meanRelative),
       formatError(maximumRelative),
+      ...(classes ? [formatSameClass(sameClass)] : []),
     ]),
   );
 }
+
+/** Of images whose class is that of the other model. */
+export const formatSameClass = (part: number | undefined): string =>
+  part === undefined ? '' : `${(100 * part).toFixed(2)} %`;

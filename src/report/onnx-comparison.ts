@@ -5,6 +5,7 @@ import type {
   CnnFailedRow,
 } from '../comparison/onnx-comparison.js';
 import type { ImageEvaluation } from '../evaluation/evaluate-images.js';
+import { formatSameClass } from './image-evaluation.js';
 import { formatCount } from './onnx-compression.js';
 import { formatBytes, formatError, formatSeconds, renderTable, resumedNote, secondsCell } from './table.js';
 
@@ -28,6 +29,7 @@ export function cnnComparisonTable({ dense, rows, failed, peakMemoryBytes }: Cnn
     const [value = ''] = evaluation.accuracy ? accuracyCells(evaluation) : parityCells(evaluation);
     return [value, secondsCell(tuned)];
   };
+  const classes = rows.some(({ evaluation }) => sameClass(evaluation) !== undefined);
   const part = (value: number, whole: number): string => `${((100 * value) / whole).toFixed(1)} %`;
   const table = renderTable(
     [
@@ -37,6 +39,7 @@ export function cnnComparisonTable({ dense, rows, failed, peakMemoryBytes }: Cnn
       'cosine',
       'mean error',
       'largest',
+      ...(classes ? ['same class'] : []),
       ...(anyTuned ? ['fine-tuned', 'training'] : []),
       'file',
       'of dense',
@@ -53,6 +56,7 @@ export function cnnComparisonTable({ dense, rows, failed, peakMemoryBytes }: Cnn
         '',
         '',
         '',
+        ...(classes ? [''] : []),
         ...tunedCells(dense.tuned),
         formatBytes(dense.bytes),
         '100 %',
@@ -66,6 +70,7 @@ export function cnnComparisonTable({ dense, rows, failed, peakMemoryBytes }: Cnn
         row.method,
         ...accuracyCells(row.evaluation),
         ...parityCells(row.evaluation),
+        ...(classes ? [formatSameClass(sameClass(row.evaluation))] : []),
         ...tunedCells(row.tuned),
         formatBytes(row.bytes),
         part(row.bytes, dense.bytes),
@@ -91,6 +96,12 @@ function parityCells({ parity = {} }: ImageEvaluation): string[] {
     worst(all.map((each) => each.meanRelative)),
     worst(all.map((each) => each.maximumRelative)),
   ];
+}
+
+/** Of the worst output that has classes. */
+function sameClass({ parity = {} }: ImageEvaluation): number | undefined {
+  const all = Object.values(parity).flatMap((each) => each.sameClass ?? []);
+  return all.length === 0 ? undefined : Math.min(...all);
 }
 
 const layersText = ({ layers }: CnnComparisonRow): string =>

@@ -25,6 +25,18 @@ test('equal outputs, zeros too', () => {
   expect(parityOf([row(0), row(1)])).toMatchObject({ maximumRelative: Number.POSITIVE_INFINITY, cosine: 0 });
 });
 
+test('images whose class stays, the first of equal outputs', () => {
+  const images = (dims: number[], ...values: number[]) => ({ dims, data: Float32Array.from(values) });
+  const parity = new OutputParity();
+  parity.add(images([2, 3], 1, 3, 2, 5, 5, 0), images([2, 3], 0, 1, 9, 4, 4, 1));
+  parity.add(images([1, 3, 1, 1], -1, -2, -3), images([1, 3, 1, 1], -2, -1, -3));
+  expect(parity.finish().sameClass).toBeCloseTo(1 / 3, 15);
+  expect(parityOf([row(0.5), row(0.25)]).sameClass).toBeUndefined();
+  const map = new OutputParity();
+  map.add(images([1, 2, 2], 1, 2, 3, 4), images([1, 2, 2], 1, 2, 3, 4));
+  expect(map.finish().sameClass).toBeUndefined();
+});
+
 test('refusals', () => {
   errorOf(() => parityOf([row(1), row(1, 2)]), 'shape-mismatch');
   errorOf(() => parityOf([row(1), row(Number.NaN)]), 'non-finite-value');
