@@ -35,7 +35,7 @@ test('accuracy and output parity, as text and as JSON', () => {
   expect(status).toBe(0);
   expect(stdout).toMatch(/^top-1 \d+\.\d\d ± \d+\.\d\d % \(\d+ of 40 images\), top-5 \d+\.\d\d ± \d+\.\d\d %\n$/);
   const parity = dsf('eval', at('model.onnx'), '--images', at('images'), '--against', at('source.onnx'));
-  expect(parity.stdout).toMatch(/^logits +280 +0\.99\d+ +0\.\d+ +0\.\d+$/m);
+  expect(parity.stdout).toMatch(/^logits +280 +0\.99\d+ +0\.\d+ +0\.\d+ +\d+\.\d\d %$/m);
   expect(parity.stdout).not.toContain('top-1');
   const flags = ['--images', at('images'), '--labels', at('labels'), '--against', at('source.onnx'), '--json'];
   const both = JSON.parse(dsf('eval', at('model.onnx'), ...flags).stdout) as ImageEvaluation;
