@@ -14,7 +14,7 @@ import { makeFolder } from '../formats/make-folder.js';
 import type { OnnxModel } from '../formats/onnx/model.js';
 import { openOnnx } from '../formats/onnx/reader.js';
 import { serializeOnnx, writeOnnx } from '../formats/onnx/writer.js';
-import { chooseEngine, createChosenEngine, type EngineChoice } from '../linalg/engines/select.js';
+import { chooseEngine, createChosenEngine } from '../linalg/engines/select.js';
 import type { ComparisonPlace } from './comparison.js';
 import { engineOfResult, KeptResult } from './kept-result.js';
 import {
@@ -60,19 +60,20 @@ export async function compareOnnx(
   model: OnnxModel,
   calibration: CnnTrainingImages,
   images: CnnEvaluationImages,
-  options: CnnCompareOptions,
+  asked: CnnCompareOptions,
   { folder, keepModels }: ComparisonPlace,
   report: (event: CnnComparisonEvent) => void = () => {},
 ): Promise<CnnComparison> {
-  const { methods, sparsities, force } = options;
+  const { methods, sparsities, force } = asked;
   const names = [...new Set(sparsities)].flatMap((sparsity) =>
     [...new Set(methods)].map((method) => ({ method, sparsity, name: `${method}-${sparsity}` })),
   );
   const rowPath = (name: string): string => join(folder, `${name}.json`);
   // A comparison goes on with the engine it began with.
   const earlier = names.map(({ name }) => engineOfResult(rowPath(name))).find((engine) => engine !== undefined);
-  const choice = chooseEngine(options.engine === 'auto' ? (earlier ?? 'auto') : options.engine);
-  const common = { ...compressionOptions(options), engine: choice.name };
+  const choice = chooseEngine(asked.engine === 'auto' ? (earlier ?? 'auto') : asked.engine);
+  const options = { ...asked, engine: choice.name };
+  const common = compressionOptions(options);
   const { source, labels, batchSize } = images;
   const threads = options.threads ?? availableParallelism();
   const { preprocessing } = calibration;
@@ -85,7 +86,7 @@ export async function compareOnnx(
   try {
     const { resources, costs } = compressor;
     const fingerprint = await fingerprintOf(compressor, calibration, images, common);
-    const tuning = tunedModels(model, calibration, { ...options, choice }, { folder, keepModels, force }, report);
+    const tuning = tunedModels(model, calibration, options, { folder, keepModels, force }, report);
     const targets = names.map(({ method, sparsity, name }): Target => {
       const own = { ...fingerprint, method, sparsity };
       const kept = new KeptResult(rowPath(name), own, cnnRowSchema, force);
@@ -165,11 +166,12 @@ export async function compareOnnx(
 function tunedModels(
   model: OnnxModel,
   calibration: CnnTrainingImages,
-  { choice, ...options }: CnnCompareOptions & { readonly choice: EngineChoice },
+  options: CnnCompareOptions,
   place: TunedPlace,
   report: (event: CnnComparisonEvent) => void,
 ): TunedModels<OnnxModel, CnnTunedEvaluation> | undefined {
   if (options.finetune === 0) return undefined;
+  const choice = chooseEngine(options.engine);
   const onSkip = (image: SkippedImage): void => report({ kind: 'skipped', image });
   const trainer = onnxTrainer(model, calibration, options, choice, onSkip);
   return new TunedModels(trainer, cnnTunedEvaluationSchema, place, report);

@@ -1,5 +1,6 @@
 import type { Tensor } from '../calibration/tensor.js';
 import { DoubleSparseError } from '../errors.js';
+import { indexOfLargest } from '../linalg/index-of-largest.js';
 
 /** How far the outputs of one model are from those of another. */
 export interface Parity {
@@ -68,7 +69,7 @@ export class OutputParity {
     if (this.#same === undefined) return;
     this.#images += images;
     for (let from = 0; from < data.length; from += classes) {
-      const classOf = (outputs: Float32Array): number => largestOf(outputs.subarray(from, from + classes));
+      const classOf = (outputs: Float32Array): number => indexOfLargest(outputs.subarray(from, from + classes));
       if (classOf(data) === classOf(actual.data)) this.#same++;
     }
   }
@@ -94,10 +95,6 @@ export class OutputParity {
     };
   }
 }
-
-/** Where the first of the largest values is. */
-const largestOf = (values: Float32Array): number =>
-  values.reduce((best, value, i) => (value > (values[best] as number) ? i : best), 0);
 
 /** a / b, with 0 / 0 = 0. */
 const part = (a: number, b: number): number => (a === 0 ? 0 : a / b);

@@ -1,3 +1,4 @@
+import { indexOfLargest } from '../../linalg/index-of-largest.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import type { Tape, Variable } from '../tape.js';
 import type { OperationContext } from './context.js';
@@ -47,8 +48,7 @@ export function classificationLoss(
       const own = x.value.data.subarray(begin, begin + columns);
       if (label >= 0) {
         crossEntropy += (logSums[row] as number) - (own[label] as number);
-        if (own.indexOf(own.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY)) === label)
-          correct++;
+        if (indexOfLargest(own) === label) correct++;
       }
       for (let j = 0; j < columns; j++) {
         const at = begin + j;
