@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ComparisonPlace } from '../comparison/comparison.js';
+import { endOnInterrupt } from './interrupt.js';
 import { commandLine, say } from './terminal.js';
 
 /**
@@ -17,10 +18,9 @@ export async function inComparisonFolder(
   const removeTemporary = (): void => {
     if (keep === undefined) rmSync(folder, { recursive: true, force: true });
   };
-  process.once('SIGINT', () => {
+  endOnInterrupt(() => {
     removeTemporary();
     if (keep !== undefined) say(`interrupted; ${kept} are kept in ${keep}. To go on:\n  ${commandLine()}`);
-    process.exit(130);
   });
   try {
     await compare({ folder, keepModels: keep !== undefined });

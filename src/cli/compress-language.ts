@@ -14,6 +14,7 @@ import type { LlamaModel } from '../models/llama/model.js';
 import { openModel } from '../models/llama/open-model.js';
 import { compressionSummary, dryRunTable, matchedLine, productLine } from '../report/compression-report.js';
 import { parseOptions } from './flags.js';
+import { endOnInterrupt } from './interrupt.js';
 import { cappedSeqLen, noticeEngine, noticeShared, noticeWindows } from './notices.js';
 import { commandLine, printResult, say, showStatus } from './terminal.js';
 
@@ -62,10 +63,7 @@ export async function compressLanguageModel(path: string, flags: CompressFlags):
     const plan = dryRun(model, out, settings);
     return printResult(json ? JSON.stringify(plan) : dryRunTable(plan));
   }
-  process.once('SIGINT', () => {
-    say(`interrupted; every finished matrix is kept in ${out}.run. To go on:\n  ${commandLine()}`);
-    process.exit(130);
-  });
+  endOnInterrupt(() => say(`interrupted; every finished matrix is kept in ${out}.run. To go on:\n  ${commandLine()}`));
   const result = await compressModel(model, windows, out, settings, progressTo);
   const summaryText = compressionSummary(result, out, modelBytes(out));
   if (json) say(summaryText);

@@ -20,6 +20,7 @@ import { inspectOnnx } from '../report/onnx-inspection.js';
 import type { CompressFlags } from './compress-language.js';
 import { parseOptions } from './flags.js';
 import { type ImageFlags, openTestImages, preprocessingOf, type TestImages } from './image-flags.js';
+import { endOnInterrupt } from './interrupt.js';
 import { noticeEngine, noticeSkipped } from './notices.js';
 import { printResult, say, showStatus } from './terminal.js';
 
@@ -46,10 +47,7 @@ export async function compressOnnxModel(
   }
   refuseOutput(model, out, options.force);
   let interrupted = 'interrupted; nothing was written';
-  process.once('SIGINT', () => {
-    say(interrupted);
-    process.exit(130);
-  });
+  endOnInterrupt(() => say(interrupted));
   const source = openCalibrationImages(model, calibration, flags);
   const test = flags.images === undefined ? undefined : openTestImages(model, { ...flags, images: flags.images });
   noticeEngine(options.engine);

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import type { FinetuneEvent, FinetuneResult } from '../finetuning/finetune-events.js';
 import { statePathIn } from '../finetuning/training-state.js';
 import { formatBytes, formatSeconds } from '../report/table.js';
+import { endInterrupted } from './interrupt.js';
 import { commandLine, printResult, say } from './terminal.js';
 
 /** While this process makes steps. */
@@ -19,8 +20,7 @@ export function keepOnInterrupt(out: string): void {
     const kept = existsSync(statePathIn(`${out}.run`))
       ? `the last checkpoint is in ${out}.run. To go on`
       : 'there is no checkpoint yet. To start again';
-    say(`interrupted; ${kept}:\n  ${commandLine()}`);
-    process.exit(130);
+    void endInterrupted(() => say(`interrupted; ${kept}:\n  ${commandLine()}`));
   });
 }
 

@@ -1,8 +1,8 @@
-import { Piscina } from 'piscina';
 import { postedError, receivedError } from '../errors.js';
 import type { Factorization } from '../factorization/factorization.js';
 import type { EngineChoice } from '../linalg/engines/select.js';
 import { workerFile } from '../worker-file.js';
+import { WorkerPool } from '../worker-pool.js';
 import type { LayerJob } from './cnn/layer-job.js';
 import type { MatrixJob, MemberResult } from './matrix-job.js';
 import type { WorkerAnswer } from './matrix-worker.js';
@@ -30,18 +30,14 @@ export function poolSize({ threads, jobs }: Omit<MatrixPoolOptions, 'choice'>): 
 export class MatrixPool {
   readonly workers: number;
   readonly blasThreads: number;
-  readonly #pool: Piscina;
+  readonly #pool: WorkerPool<MatrixJob | LayerJob, WorkerAnswer<unknown>>;
 
   constructor({ choice, ...options }: MatrixPoolOptions) {
     const { workers, blasThreads } = poolSize(options);
     this.workers = workers;
     this.blasThreads = blasThreads;
-    this.#pool = new Piscina({
-      filename: workerFile('compression/matrix-worker.js').href,
-      minThreads: this.workers,
-      maxThreads: this.workers,
-      workerData: { choice, blasThreads: this.blasThreads },
-    });
+    const data = { choice, blasThreads: this.blasThreads };
+    this.#pool = new WorkerPool(workerFile('compression/matrix-worker.js'), this.workers, data);
   }
 
   /**
@@ -57,14 +53,12 @@ export class MatrixPool {
   }
 
   async close(): Promise<void> {
-    await this.#pool.destroy();
+    await this.#pool.close();
   }
 
   async #run<Results>(job: MatrixJob | LayerJob, name: string): Promise<Results> {
-    const answer: WorkerAnswer<Results> = await this.#pool
-      .run(job, { name })
-      .catch((cause: unknown) => ({ error: postedError(cause) }));
-    if ('results' in answer) return answer.results;
+    const answer = await this.#pool.run(job, name).catch((cause: unknown) => ({ error: postedError(cause) }));
+    if ('results' in answer) return answer.results as Results;
     throw receivedError(answer.error);
   }
 }

@@ -1,9 +1,10 @@
 import { Worker } from 'node:worker_threads';
 import { DoubleSparseError, receivedError } from '../errors.js';
 import { workerFile } from '../worker-file.js';
+import { threadsStarted, watchStart } from '../worker-pool.js';
 import { anotherFailed } from './barrier.js';
 import type { ModelLayout } from './layout.js';
-import type { RuntimeAnswer, RuntimeJob, RuntimeMessage, RuntimeWorkerData } from './worker.js';
+import type { RuntimeAnswer, RuntimeJob, RuntimeMessage, RuntimeWorkerData, ThreadStarted } from './worker.js';
 
 /** A thread allocates no more than some objects a call: small young generations keep tens of megabytes from being touched. */
 const resourceLimits = { maxYoungGenerationSizeMb: 1 };
@@ -18,6 +19,7 @@ export class WorkerTeam {
       const workerData: RuntimeWorkerData = { ...data, thread, threads };
       const worker = new Worker(file, { workerData, resourceLimits });
       worker.unref();
+      watchStart(worker);
       return worker;
     });
   }
@@ -41,6 +43,8 @@ export class WorkerTeam {
   }
 
   async close(): Promise<void> {
+    for (const worker of this.#workers) worker.ref();
+    await threadsStarted();
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 }
@@ -51,7 +55,8 @@ function ask(worker: Worker, message: RuntimeMessage): Promise<RuntimeAnswer> {
       worker.unref();
       worker.off('message', onMessage).off('error', onError).off('exit', onExit);
     };
-    const onMessage = (answer: RuntimeAnswer): void => {
+    const onMessage = (answer: RuntimeAnswer | ThreadStarted): void => {
+      if ('started' in answer) return;
       settle();
       resolve(answer);
     };

@@ -28,6 +28,11 @@ export interface RuntimeJob {
 /** The layout comes first, and once. */
 export type RuntimeMessage = { readonly layout: ModelLayout } | RuntimeJob;
 
+/** What a thread says first, unasked. */
+export interface ThreadStarted {
+  readonly started: true;
+}
+
 export type RuntimeAnswer = { readonly done: true } | { readonly error: PostedError };
 
 const data = workerData as RuntimeWorkerData;
@@ -43,6 +48,8 @@ parentPort?.on('message', (message: RuntimeMessage) => {
   }
   parentPort?.postMessage(answer);
 });
+
+parentPort?.postMessage({ started: true } satisfies ThreadStarted);
 
 function prepared(layout: ModelLayout): (job: RuntimeJob) => void {
   const engine = createChosenEngine(data.engine);

@@ -1,7 +1,7 @@
-import { Piscina } from 'piscina';
 import { postedError, receivedError } from '../errors.js';
 import type { EngineChoice } from '../linalg/engines/select.js';
 import { workerFile } from '../worker-file.js';
+import { WorkerPool } from '../worker-pool.js';
 import type { UpdateOptions } from './trained-values.js';
 import {
   addSums,
@@ -39,16 +39,13 @@ export const blasThreadsOf = (size: Pick<TrainingPoolOptions, 'threads' | 'examp
 export class TrainingPool<Share extends TrainingShare, Example, S extends Sums> {
   readonly lanes: number;
   readonly blasThreads: number;
-  readonly #threads: readonly Piscina<TrainingJob<Share, Example>, PostedAnswer<S>>[];
+  readonly #threads: readonly WorkerPool<TrainingJob<Share, Example>, PostedAnswer<S>>[];
 
   constructor({ program, choice, threads, examples }: TrainingPoolOptions) {
     this.lanes = laneCount({ threads, examples });
     this.blasThreads = blasThreadsOf({ threads, examples });
     const workerData: LaneData = { choice, blasThreads: this.blasThreads };
-    this.#threads = Array.from(
-      { length: this.lanes },
-      () => new Piscina({ filename: workerFile(program).href, minThreads: 1, maxThreads: 1, workerData }),
-    );
+    this.#threads = Array.from({ length: this.lanes }, () => new WorkerPool(workerFile(program), 1, workerData));
   }
 
   /** Says what is trained from now on. */
@@ -80,7 +77,7 @@ export class TrainingPool<Share extends TrainingShare, Example, S extends Sums> 
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled(this.#threads.map((thread) => thread.destroy()));
+    await Promise.allSettled(this.#threads.map((thread) => thread.close()));
   }
 
   #own(examples: readonly Example[], lane: number): Example[] {

@@ -1,10 +1,10 @@
-import { Piscina } from 'piscina';
 import { meanCrossGram, meanGram } from '../../calibration/gram.js';
 import { type DoubleSparseError, postedError, receivedError } from '../../errors.js';
 import type { EngineChoice } from '../../linalg/engines/select.js';
 import type { Matrix } from '../../linalg/matrix.js';
 import { sharedZeros } from '../../linalg/shared-matrix.js';
 import { workerFile } from '../../worker-file.js';
+import { WorkerPool } from '../../worker-pool.js';
 import type { LlamaConfig } from './config.js';
 import type { BlockJob, ForwardJob, GroupMatrices, LossJob, Sequence } from './forward-job.js';
 import type { ForwardAnswer, ForwardWorkerData, JobTimes } from './forward-worker.js';
@@ -56,7 +56,7 @@ export class ForwardPool {
   readonly blasThreads: number;
   readonly #config: LlamaConfig;
   readonly #rotary: RotaryTable;
-  readonly #pool: Piscina<ForwardJob, ForwardAnswer>;
+  readonly #pool: WorkerPool<ForwardJob, ForwardAnswer>;
   readonly #sums = new Map<string, Matrix>();
   readonly #times = { seconds: 0, productSeconds: 0, flops: 0 };
 
@@ -66,12 +66,7 @@ export class ForwardPool {
     this.#config = config;
     this.#rotary = rotaryTable(config.rope, config.headSize, seqLen);
     const data: ForwardWorkerData = { choice, blasThreads: this.blasThreads, config };
-    this.#pool = new Piscina({
-      filename: workerFile('models/llama/forward-worker.js').href,
-      minThreads: this.workers,
-      maxThreads: this.workers,
-      workerData: data,
-    });
+    this.#pool = new WorkerPool(workerFile('models/llama/forward-worker.js'), this.workers, data);
   }
 
   /** Seconds of all jobs so far, added over threads, and what of them went into matrix products. */
@@ -134,7 +129,7 @@ export class ForwardPool {
   }
 
   async close(): Promise<void> {
-    await this.#pool.destroy();
+    await this.#pool.close();
   }
 
   async #runBlock(
