@@ -81,7 +81,10 @@ export class BlockWalk {
       }
       for (const groups of this.#sequential === 'group' ? linearGroups.map((group) => [group]) : [linearGroups])
         await this.#compressGroups(block, weights, groups, false);
-      if (denseBuffer) await this.#match(block, weights, model.readBlock(block, denseBuffer));
+      if (denseBuffer) {
+        await this.#match(block, weights, model.readBlock(block, denseBuffer));
+        continue;
+      }
       if (!more) continue;
       this.#states.save();
       await this.#advance(block, weights);
@@ -109,22 +112,23 @@ export class BlockWalk {
     }
   }
 
-  /** Matches a compressed block, and takes the dense hidden states through it. */
+  /** Matches a compressed block, and takes the hidden states of both models through it. */
   async #match(block: number, weights: BlockWeights, dense: BlockWeights): Promise<void> {
-    const states = this.#denseStates as KeptHiddenStates;
-    const denseStates = allInMemory(states);
-    const advanceDense = (): Promise<void> => this.#resources.forwardPool.advance(block, dense, states);
+    this.#status(`block ${block}: matching the dense model`);
+    const [states, denseModel] = [this.#states, this.#denseStates as KeptHiddenStates];
     const allocate = this.#allocate;
-    const roomFor = (name: string): Matrix[] =>
-      denseStates.map(({ rows, columns }, i) => ({ rows, columns, data: allocate(`${name} ${i}`, rows * columns) }));
-    const [room, ownRoom] = [roomFor('hidden states'), roomFor('own outputs')];
-    for (const run of this.#runs) {
-      this.#status(`block ${block}: matching the dense model`);
-      const compressed = allInMemory(this.#states);
-      await run.match(block, { dense, weights, compressed, denseStates, advanceDense, room, ownRoom, allocate });
+    // One run: more than one go in `dense` alone. One batch: blocks are matched in memory.
+    const [run] = this.#runs as [CompressionRun];
+    for (const { hidden: compressed } of states.batches(1, true)) {
+      const ownRoom = compressed.map(({ rows, columns }, i): Matrix => {
+        return { rows, columns, data: allocate(`own outputs ${i}`, rows * columns) };
+      });
+      for (const { hidden: denseStates } of denseModel.batches(1, true))
+        await run.match(block, { dense, weights, compressed, denseStates, ownRoom, allocate });
     }
     // Behind this block, whose products are stored by now.
     states.save();
+    denseModel.save();
   }
 
   /** @param advance take the hidden states through the block at the same time. */
@@ -185,9 +189,4 @@ export class BlockWalk {
   #status(text: string): void {
     for (const run of this.#runs) run.report({ kind: 'status', text });
   }
-}
-
-/** The states of all sequences; there is memory for them where blocks are matched. */
-function allInMemory(states: KeptHiddenStates): readonly Matrix[] {
-  return [...states.batches(1, false)].flatMap(({ hidden }) => hidden);
 }

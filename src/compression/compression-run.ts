@@ -114,7 +114,7 @@ export class CompressionRun {
     const units = this.plan.units.filter((unit) => unit.block === block);
     const finished = new Map(units.map((unit) => [unit.name, this.#finished(unit)]));
     const batch = matchingBatch(windows);
-    const heldOut = Math.max(1, Math.round(windows.windows.length / 8));
+    const heldOut = Math.max(1, Math.round(windows.windows.length / 12));
     const matched = await matchBlock(
       matchingPool,
       {

@@ -11,7 +11,7 @@ import { type Fingerprint, storedFingerprint } from './run-folder.js';
 /** Version of everything that decides a run's bytes; another one does not go on with its products. */
 const runVersion = 1;
 /** As {@link runVersion}, of runs that match blocks. */
-const matchingVersion = 3;
+const matchingVersion = 4;
 
 const hashedBytes = 2 ** 26;
 

@@ -5,10 +5,12 @@ export interface AdamOptions {
   readonly step: number;
   /** Factor of the gradients: below 1 where their norm was clipped. */
   readonly gradientScale: number;
+  /** Decay rate of the mean of gradients (default 0.9). */
+  readonly momentum?: number;
 }
 
 /** The usual constants (Kingma & Ba 2015, arXiv 1412.6980), the second decay rate as for language models. */
-const [beta1, beta2, epsilon] = [0.9, 0.95, 1e-8];
+const [usualMomentum, beta2, epsilon] = [0.9, 0.95, 1e-8];
 
 /**
  * One step of AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101), in place.
@@ -19,7 +21,7 @@ export function adamStep(
   gradients: Float32Array,
   first: Float32Array,
   second: Float32Array,
-  { learningRate, weightDecay, step, gradientScale }: AdamOptions,
+  { learningRate, weightDecay, step, gradientScale, momentum: beta1 = usualMomentum }: AdamOptions,
 ): void {
   const rate = learningRate / (1 - beta1 ** step);
   const correction = 1 / Math.sqrt(1 - beta2 ** step);

@@ -1,4 +1,3 @@
-import type { Matrix } from '../linalg/matrix.js';
 import type { LlamaConfig } from '../models/llama/config.js';
 import type { RotaryTable } from '../models/llama/rope.js';
 import type { LinearName } from '../models/llama/tensors.js';
@@ -19,9 +18,6 @@ export interface TrainedBlock {
   readonly keyNorm?: Weight;
   readonly linear: Readonly<Record<LinearName, LinearLayer>>;
 }
-
-/** Receives the inputs of a part's last product, positions x in. */
-export type OutputListener = (inputs: Matrix) => void;
 
 /** What the parts of a block need beside its tensors. */
 export interface BlockShape {
@@ -44,17 +40,18 @@ export function trainedBlock(
   weights: TrainedBlock,
   hidden: Variable,
 ): Variable {
-  return mlpPart(context, tape, shape, weights, attentionPart(context, tape, shape, weights, hidden));
+  const { 'self_attn.o_proj': output, 'mlp.down_proj': down } = weights.linear;
+  const attended = linear(context, tape, output, mixedValues(context, tape, shape, weights, hidden), hidden);
+  return linear(context, tape, down, gatedValues(context, tape, shape, weights, attended), attended);
 }
 
-/** The attention part, added to its input. */
-export function attentionPart(
+/** The attention part but for its last product: the values of each head, mixed. positions x (heads * headSize). */
+export function mixedValues(
   context: OperationContext,
   tape: Tape,
   { config, layer, rotary: table, seqLen }: BlockShape,
   { inputNorm, queryNorm, keyNorm, linear: layers }: TrainedBlock,
   hidden: Variable,
-  onOutput?: OutputListener,
 ): Variable {
   const { heads, keyValueHeads, headSize, normEpsilon, windows } = config;
   const normed = rmsNorm(context, tape, inputNorm, hidden, normEpsilon);
@@ -68,26 +65,21 @@ export function attentionPart(
   rotary(context, tape, table, queries, headSize, seqLen);
   rotary(context, tape, table, keys, headSize, seqLen);
   const shape = { heads, keyValueHeads, headSize, window: windows[layer] ?? null };
-  const mixed = attention(context, tape, shape, [queries, keys, values], seqLen);
-  onOutput?.(mixed.value);
-  return linear(context, tape, layers['self_attn.o_proj'], mixed, hidden);
+  return attention(context, tape, shape, [queries, keys, values], seqLen);
 }
 
-/** The MLP part, added to its input. */
-export function mlpPart(
+/** The MLP part but for its last product. positions x intermediateSize. */
+export function gatedValues(
   context: OperationContext,
   tape: Tape,
   { config }: BlockShape,
   { postAttentionNorm, linear: layers }: TrainedBlock,
   hidden: Variable,
-  onOutput?: OutputListener,
 ): Variable {
   const normed = rmsNorm(context, tape, postAttentionNorm, hidden, config.normEpsilon);
   const gate = linear(context, tape, layers['mlp.gate_proj'], normed);
   const up = linear(context, tape, layers['mlp.up_proj'], normed);
-  const gated = siluGate(context, tape, gate, up);
-  onOutput?.(gated.value);
-  return linear(context, tape, layers['mlp.down_proj'], gated, hidden);
+  return siluGate(context, tape, gate, up);
 }
 
 /**

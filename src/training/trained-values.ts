@@ -31,6 +31,7 @@ export interface UpdateOptions {
   readonly learningRate: number;
   /** See {@link adamStep}. */
   readonly gradientScale: number;
+  readonly momentum?: number;
 }
 
 /** @param values in shared memory, by reference. @param allocate gives the rest its memory. */

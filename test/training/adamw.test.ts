@@ -8,10 +8,12 @@ const golden = JSON.parse(readFileSync(join(import.meta.dirname, 'golden/adamw.j
   start: number[];
   gradients: number[][];
   norms: number[];
-  results: number[][];
+  /** By momentum. */
+  results: Record<string, number[][]>;
 };
 
-it("steps are those of PyTorch's AdamW", () => {
+it.each([undefined, 0.5])("steps are those of PyTorch's AdamW, momentum %s", (momentum) => {
+  const results = golden.results[momentum ?? 0.9] as number[][];
   const values = Float32Array.from(golden.start);
   const [first, second] = [new Float32Array(values.length), new Float32Array(values.length)];
   for (const [i, gradient] of golden.gradients.entries()) {
@@ -20,8 +22,9 @@ it("steps are those of PyTorch's AdamW", () => {
       weightDecay: 0.3,
       step: i + 1,
       gradientScale: Math.min(1, 1 / golden.norms[i]!),
+      ...(momentum !== undefined && { momentum }),
     });
     // fp32 against float64.
-    expect(values).toBeAllclose(golden.results[i]!, { rtol: 2e-6, atol: 1e-7 });
+    expect(values).toBeAllclose(results[i]!, { rtol: 2e-6, atol: 1e-7 });
   }
 });

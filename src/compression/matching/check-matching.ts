@@ -2,11 +2,8 @@ import { DoubleSparseError } from '../../errors.js';
 import type { CompressOptions } from '../compress-options.js';
 import { type HiddenStatesShape, hiddenStatesBytes, hiddenStatesLimit } from '../hidden-states.js';
 
-/**
- * Copies of the hidden states while a block is matched: compressed, dense, targets or inputs of the MLP part, and what
- * the dense part makes of the same inputs.
- */
-export const statesWhileMatching = 4;
+/** Copies of the hidden states while a block is matched: compressed, dense, and what the dense part makes of the compressed. */
+export const statesWhileMatching = 3;
 
 /**
  * Refuses options under which blocks cannot be matched.

@@ -1,17 +1,20 @@
 import { meanCrossGram, meanGram } from '../../calibration/gram.js';
 import type { Compute } from '../../linalg/compute.js';
-import type { Matrix } from '../../linalg/matrix.js';
+import { diagonal, type Matrix } from '../../linalg/matrix.js';
 import type { SharedAllocation } from '../../linalg/shared-matrix.js';
 import type { Parameter } from '../../training/parameter.js';
 import { fitProduct } from './fit-product.js';
 import { heldOutError, type MatchingPool, type PartExamples } from './match-part.js';
 import type { OutputStatistics, PartShare } from './part-losses.js';
 
-/** Most rounds over both factors; and the part of the error that one must bring for another. */
-const [rounds, worthwhile] = [3, 0.005];
+/** Added to the curvature of every direction, as a part of the mean one: see {@link fitLastProduct}. */
+const ridge = 1;
+
 /**
- * Fits the last product of a part to the training windows by conjugate gradients on its supports, as long as the held-out
- * windows get better.
+ * Fits the last product of a part to the training windows by conjugate gradients on its supports, if the held-out windows
+ * get better. The values are held by a ridge where they are: what the prefix has done is far more than what a product
+ * can make up for, and a free fit follows its noise. Without the ridge the held-out error falls by a quarter of what it
+ * does with it, at 24 windows of 1024 tokens.
  * @param share that the pool has; its values are in the dense weights, before and afterwards.
  * @param before the held-out error of its values.
  * @param allocate gives sums of the lanes their memory.
@@ -45,20 +48,22 @@ export async function fitLastProduct(
   type Sums = [Matrix, ...Matrix[]];
   const gram = meanGram(lanes.map((each) => each.gram) as Sums, 1);
   const cross = meanCrossGram(lanes.map((each) => each.cross) as Sums, 1);
-  let error = before;
-  for (let round = 0; round < rounds; round++) {
-    const earlier = values.slice();
-    fitProduct(values, product, { gram, cross }, compute);
-    await pool.expand();
-    const now = await heldOutError(pool, heldOut);
-    if (!(now < error)) {
-      values.set(earlier);
-      await pool.expand();
-      return error;
-    }
-    const enough = now > (1 - worthwhile) * error;
-    error = now;
-    if (enough) break;
-  }
-  return error;
+  holdBy(ridge, product.target, gram, cross);
+  const earlier = values.slice();
+  // The lanes wait meanwhile, and set their own number again.
+  compute.engine.setThreads(pool.lanes * pool.blasThreads);
+  fitProduct(values, product, { gram, cross }, compute);
+  await pool.expand();
+  const error = await heldOutError(pool, heldOut);
+  if (error < before) return error;
+  values.set(earlier);
+  await pool.expand();
+  return before;
+}
+
+/** Adds the error of a ridge around the weights W, `part` of the mean curvature of G: G + r, C + r W. */
+function holdBy(part: number, weights: Matrix, gram: Matrix, cross: Matrix): void {
+  const r = (part * diagonal(gram).reduce((sum, value) => sum + value, 0)) / gram.rows;
+  for (let i = 0; i < gram.rows; i++) gram.data[i * gram.columns + i]! += r;
+  for (const [i, weight] of weights.data.entries()) cross.data[i]! += r * weight;
 }

@@ -5,7 +5,7 @@ import { denseSegment, type Parameter, type Segment } from '../../training/param
 import type { OutputStatistics } from './part-losses.js';
 
 /** Conjugate gradient steps of one factor. */
-const steps = 8;
+const steps = 6;
 
 /**
  * Lowers tr(V G V^T) - 2 tr(V C^T), V the product of the factors: the error of a part's last product over all positions,

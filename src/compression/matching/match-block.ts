@@ -1,5 +1,5 @@
 import type { Compute } from '../../linalg/compute.js';
-import type { Matrix } from '../../linalg/matrix.js';
+import { type Matrix, rowsOf } from '../../linalg/matrix.js';
 import type { SharedAllocation } from '../../linalg/shared-matrix.js';
 import type { LinearName } from '../../models/llama/tensors.js';
 import { linearNames } from '../../models/llama/tensors.js';
@@ -33,13 +33,11 @@ export interface BlockToMatch {
   readonly products: readonly UnitFactors[];
   /** Puts a product into `weights`. */
   readonly install: (unit: PlannedUnit, factors: readonly Matrix[]) => void;
-  /** Hidden states of all sequences before the block, behind the compressed prefix. */
+  /** Hidden states of all sequences before the block, behind the compressed prefix; behind the block afterwards. */
   readonly compressed: readonly Matrix[];
-  /** Those of the dense model, and what takes them through the block, in place. */
+  /** Those of the dense model. */
   readonly denseStates: readonly Matrix[];
-  readonly advanceDense: () => Promise<void>;
-  /** Room for the hidden states of all sequences within the block, and for what the dense part makes of the same inputs. */
-  readonly room: readonly Matrix[];
+  /** Room for what the dense part makes of the compressed model's states. */
   readonly ownRoom: readonly Matrix[];
   readonly compute: Compute;
   /** Memory of what is trained; it holds nothing that is needed afterwards. */
@@ -65,6 +63,12 @@ export interface MatchedBlock {
   readonly gains: BlockGains;
 }
 
+/**
+ * Pieces of a window that are an example each, in steps so many times as small and as many. The MLP part takes positions
+ * one by one, and for as many tokens many small steps bring twice as much; in the attention part positions belong together.
+ */
+const pieces: Readonly<Record<BlockPart, number>> = { attention: 1, mlp: 4 };
+
 const partOf = (name: LinearName): BlockPart => (name.startsWith('mlp.') ? 'mlp' : 'attention');
 
 /**
@@ -76,35 +80,35 @@ const partOf = (name: LinearName): BlockPart => (name.startsWith('mlp.') ? 'mlp'
  * is their own. Beside the dense model's stream it would drown in the errors of the prefix, ten times as large after a
  * few blocks, and a few steps would follow those. The last product is linear in its inputs: it is then fitted to the
  * stream, by conjugate gradients over all windows at once, and makes up for what it can of the prefix.
+ *
+ * The hidden states of both models are behind the block afterwards.
  */
 export async function matchBlock(
   pool: MatchingPool,
   block: BlockToMatch,
   options: Omit<MatchOptions, 'firstRate'> & { heldOut: number },
 ): Promise<MatchedBlock> {
-  const { dense, weights, compressed, denseStates, room } = block;
-  await runPart(pool, block, dense, 'attention', denseStates, room);
-  const attention = await matchProducts(pool, block, 'attention', compressed, room, options);
-  // The targets' memory becomes that of the MLP part's inputs.
-  await runPart(pool, block, weights, 'attention', compressed, room);
-  await block.advanceDense();
-  const mlp = await matchProducts(pool, block, 'mlp', room, denseStates, options);
-  return {
-    products: [...attention.products, ...mlp.products],
-    gains: { ...(attention.gain && { attention: attention.gain }), ...(mlp.gain && { mlp: mlp.gain }) },
-  };
+  const { dense, weights, compressed, denseStates } = block;
+  const products: UnitFactors[] = [];
+  const gains: Partial<Record<BlockPart, PartGain>> = {};
+  for (const part of ['attention', 'mlp'] as const) {
+    await runPart(pool, block, dense, part, inPlace(denseStates));
+    const matched = await matchProducts(pool, block, part, options);
+    products.push(...matched.products);
+    if (matched.gain) gains[part] = matched.gain;
+    await runPart(pool, block, weights, part, inPlace(compressed));
+  }
+  return { products, gains };
 }
 
-/** Trains the products of a part, rounds them, and puts them in place. @param targets the dense model's stream. */
+/** Trains the products of a part, rounds them, and puts them in place. The dense model's states are behind the part. */
 async function matchProducts(
   pool: MatchingPool,
   block: BlockToMatch,
   part: BlockPart,
-  inputs: readonly Matrix[],
-  targets: readonly Matrix[],
   options: Omit<MatchOptions, 'firstRate'> & { heldOut: number },
 ): Promise<{ products: readonly UnitFactors[]; gain?: PartGain }> {
-  const { shape, dense, weights, ownRoom, install, before, compute, allocate } = block;
+  const { shape, dense, weights, compressed, denseStates, ownRoom, install, before, compute, allocate } = block;
   const products = block.products.filter(({ unit }) => unit.members.some(({ module }) => partOf(module) === part));
   if (products.length === 0) return { products: [] };
   const { values, parameters, factorsWith } = productValues(products, weights, allocate);
@@ -112,26 +116,28 @@ async function matchProducts(
   const share = { trained, microBatch: 1, part, shape, weights: trainedWeights(weights, parameters) };
   const examplesWith = (wanted: readonly Matrix[]): PartExamples =>
     split(
-      inputs.map((input, index) => ({ input, target: wanted[index] as Matrix })),
+      compressed.map((input, index) => ({ input, target: wanted[index] as Matrix })),
       options.heldOut,
     );
-  const [stream, own] = [examplesWith(targets), examplesWith(ownRoom)];
-  await runPart(pool, block, dense, part, inputs, ownRoom);
+  const [stream, own] = [examplesWith(denseStates), examplesWith(ownRoom)];
+  const steps = options.steps * pieces[part];
+  const seen = stepExamples(part, own.training, steps * options.batch);
+  await runPart(pool, block, dense, part, [...seen, ...own.heldOut]);
   await pool.share(share);
   await pool.expand();
   const initial = { error: await heldOutError(pool, stream.heldOut), values: values.slice() };
   const ownError = await heldOutError(pool, own.heldOut);
-  const settings = { ...options, firstRate: firstRate(before?.[part]) };
-  const steps = await matchPart(pool, trained, own, ownError, settings);
+  const settings = { ...options, steps, firstRate: firstRate(before?.[part]) };
+  const matched = await matchPart(pool, trained, { training: seen, heldOut: own.heldOut }, ownError, settings);
   const stepped = await heldOutError(pool, stream.heldOut);
   const last = parameters.get(lastProducts[part]);
   const fitted = last ? await fitLastProduct(pool, share, last, stream, stepped, compute, allocate) : stepped;
   const better = fitted < initial.error;
   if (!better) values.set(initial.values);
   const gain: PartGain = {
-    ...steps,
+    ...matched,
     ...{ before: initial.error, after: better ? fitted : initial.error },
-    own: { before: ownError, after: steps.after },
+    own: { before: ownError, after: matched.after },
     ...(!better && { bestStep: 0 }),
   };
   const rounded = factorsWith(trained.values).map(
@@ -141,18 +147,35 @@ async function matchProducts(
   return { products: rounded, gain };
 }
 
-/** Outputs of a part. */
+/** Writes the outputs of a part in place of the targets, which may be the inputs. */
 async function runPart(
   pool: MatchingPool,
   { shape }: BlockToMatch,
   weights: BlockWeights,
   part: BlockPart,
-  inputs: readonly Matrix[],
-  outputs: readonly Matrix[],
+  examples: readonly PartExample[],
 ): Promise<void> {
   const trained = newTrainedValues(new Float32Array(0), [], pool.lanes, 0);
   await pool.share({ trained, microBatch: 1, part, shape, weights: trainedWeights(weights, new Map()) });
-  await pool.losses(inputs.map((input, index) => ({ input, output: outputs[index] as Matrix })));
+  await pool.losses(examples.map(({ input, target }) => ({ input, ...(target && { output: target }) })));
+}
+
+const inPlace = (states: readonly Matrix[]): PartExample[] => states.map((input) => ({ input, target: input }));
+
+/** What the steps see: the training windows in {@link pieces}, no more than there are steps for, evenly spread. */
+function stepExamples(part: BlockPart, training: readonly PartExample[], most: number): PartExample[] {
+  const count = ({ rows }: Matrix): number => Math.min(rows, pieces[part]);
+  const cut = (matrix: Matrix, piece: number): Matrix => {
+    const first = Math.floor((piece * matrix.rows) / count(matrix));
+    return rowsOf(matrix, first, Math.floor(((piece + 1) * matrix.rows) / count(matrix)) - first);
+  };
+  const all = training.flatMap(({ input, target }): PartExample[] =>
+    Array.from({ length: count(input) }, (_, piece) => {
+      return { input: cut(input, piece), ...(target && { target: cut(target, piece) }) };
+    }),
+  );
+  const seen = Math.min(all.length, most);
+  return Array.from({ length: seen }, (_, i) => all[Math.floor((i * all.length) / seen)] as PartExample);
 }
 
 /** Evenly spread windows are held out. */

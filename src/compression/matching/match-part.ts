@@ -35,13 +35,15 @@ export interface MatchedSteps {
 }
 
 /** Learning rates, relative to the root mean square of a factor's values: of the first block, and the limits of the first of a block. */
-const [usualRate, smallestFirst, largestFirst] = [6e-3, 2e-3, 1e-2];
+const [usualRate, smallestFirst, largestFirst] = [4.5e-3, 2e-3, 6e-3];
 /** Smaller ones are not worth going on. */
 const smallestRate = 2e-4;
 /** Factor of the learning rate when the held-out windows got no better. */
 const shrink = 0.3;
 /** Looks at the held-out windows in a whole run. */
-const looks = 4;
+const looks = 2;
+/** Less than is usual: in so few steps the mean of many gradients lags behind. */
+const momentum = 0.5;
 /** Steps in which the rate rises: the first gradients tell little about their sizes. */
 const rising = 2;
 
@@ -79,7 +81,12 @@ export async function matchPart(
     if (!finite) break;
     const schedule = { steps, learningRate: rate, warmup: Math.min(1, rising / steps), finalRate: 0.05 };
     // The moments' corrections count from where these began.
-    await pool.update({ step: step - forgotten, learningRate: learningRateAt(step, schedule), gradientScale: 1 });
+    await pool.update({
+      step: step - forgotten,
+      learningRate: learningRateAt(step, schedule),
+      gradientScale: 1,
+      momentum,
+    });
     if (step % every !== 0 && step !== steps) continue;
     const error = await heldOutError(pool, heldOut);
     finite = Number.isFinite(error);

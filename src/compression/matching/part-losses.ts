@@ -1,8 +1,9 @@
 import { addCrossGram, addGram } from '../../calibration/gram.js';
 import type { Compute } from '../../linalg/compute.js';
 import { type Matrix, rowsOf } from '../../linalg/matrix.js';
-import { attentionPart, type BlockShape, mlpPart, type TrainedBlock } from '../../training/block.js';
+import { type BlockShape, gatedValues, mixedValues, type TrainedBlock } from '../../training/block.js';
 import type { OperationContext } from '../../training/operations/context.js';
+import { linear } from '../../training/operations/linear.js';
 import { matchingLoss } from '../../training/operations/matching-loss.js';
 import { Tape } from '../../training/tape.js';
 import type { TrainingShare } from '../../training/training-lane.js';
@@ -18,7 +19,7 @@ export interface PartShare extends TrainingShare {
   readonly part: BlockPart;
   readonly shape: BlockShape;
   readonly weights: TrainedBlock;
-  /** Receives sums over the positions of `loss` jobs, one of each lane. */
+  /** Receives sums over the positions of `loss` jobs, one of each lane, in place of errors and outputs. */
   readonly statistics?: readonly OutputStatistics[];
 }
 
@@ -42,7 +43,7 @@ export interface PartExample {
 /** Sum over positions, see {@link matchingLoss}. */
 export type PartSums = { readonly error: number };
 
-const run = { attention: attentionPart, mlp: mlpPart };
+const lastInputs = { attention: mixedValues, mlp: gatedValues };
 
 /** @param scale 1 / positions of the whole batch. */
 export function partLosses(
@@ -58,11 +59,14 @@ export function partLosses(
     compute.scope(() => {
       const tape = new Tape(compute);
       const hidden = { value: compute.arena.adopt(input), constant: true };
+      const inputs = lastInputs[part](context, tape, shape, weights, hidden);
+      const last = weights.linear[lastProducts[part]];
       const own = statistics?.[lane];
-      const bias = weights.linear[lastProducts[part]].bias?.value;
-      const onOutput =
-        own && target && ((inputs: Matrix) => addStatistics(compute, own, { inputs, hidden: input, target, bias }));
-      const x = run[part](context, tape, shape, weights, hidden, onOutput);
+      if (own && target) {
+        addStatistics(compute, own, { inputs: inputs.value, hidden: input, target, bias: last.bias?.value });
+        return;
+      }
+      const x = linear(context, tape, last, inputs, hidden);
       output?.data.set(x.value.data);
       if (!target) return;
       error += matchingLoss(context, scale === undefined ? undefined : tape, x, target, scale ?? 0);
