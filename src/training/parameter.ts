@@ -20,6 +20,11 @@ export interface Segment {
 export interface Parameter {
   readonly target: Matrix;
   readonly factors: readonly [Segment] | readonly [Segment, Segment];
+  /**
+   * Gradients of the dense form, one of each lane, in shared memory. If they are there, each example adds to these alone,
+   * and {@link pullBack} is called once a step for all: products of factors cost more than those with a few tokens.
+   */
+  readonly gradients?: readonly Matrix[];
 }
 
 /** Writes the dense form of a segment. */

@@ -1,7 +1,7 @@
 import type { Compute } from '../linalg/compute.js';
 import { newShared, type SharedAllocation } from '../linalg/shared-matrix.js';
 import { adamStep } from './adamw.js';
-import { expand, type Parameter, type Segment } from './parameter.js';
+import { expand, type Parameter, pullBack, type Segment } from './parameter.js';
 
 /** Parameters that are updated and expanded together: those that share a factor. */
 interface ParameterGroup {
@@ -53,8 +53,11 @@ export function newTrainedValues(
 }
 
 /** Sums the gradients of all lanes into those of the first, where `lane` owns them. @returns the sum of their squares */
-export function sumGradients(trained: TrainedValues, lane: number): number {
+export function sumGradients(compute: Compute, trained: TrainedValues, lane: number): number {
   const [total, ...others] = trained.gradients as [Float32Array, ...Float32Array[]];
+  for (const { parameters } of trained.groups[lane] ?? []) {
+    for (const parameter of parameters) sumDense(compute, trained.values, total, parameter);
+  }
   let squares = 0;
   for (const { offset, count } of segmentsOf(trained, lane)) {
     for (let i = offset; i < offset + count; i++) {
@@ -65,6 +68,15 @@ export function sumGradients(trained: TrainedValues, lane: number): number {
     }
   }
   return squares;
+}
+
+/** Pulls the sum of dense gradients back, which are zero afterwards. */
+function sumDense(compute: Compute, values: Float32Array, total: Float32Array, parameter: Parameter): void {
+  const [sum, ...others] = parameter.gradients ?? [];
+  if (!sum) return;
+  for (const { data } of others) compute.kernels.linearCombination(sum.data, 1, sum.data, 1, data);
+  pullBack(compute, values, total, parameter, sum);
+  for (const { data } of [sum, ...others]) data.fill(0);
 }
 
 /** A step of the optimiser along the summed gradients; all of them are zero afterwards. */

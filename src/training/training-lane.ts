@@ -68,7 +68,11 @@ export function trainingLane<Share extends TrainingShare, Example, S extends Sum
     const own = gradients[lane] as Float32Array;
     const context: OperationContext = {
       ...kernels,
-      addGradient: (parameter, gradient) => pullBack(compute, values, own, parameter, gradient),
+      addGradient: (parameter, gradient) => {
+        const dense = parameter.gradients?.[lane]?.data;
+        if (dense) compute.kernels.linearCombination(dense, 1, dense, 1, gradient.data);
+        else pullBack(compute, values, own, parameter, gradient);
+      },
     };
     const parts: S[] = [];
     for (let from = 0; from < examples.length; from += share.microBatch)
@@ -85,7 +89,7 @@ export function trainingLane<Share extends TrainingShare, Example, S extends Sum
     const { lane } = job;
     if (job.kind === 'gradient') return { squares: 0, sums: losses(share, job.examples, lane, job.scale) };
     if (job.kind === 'loss') return { squares: 0, sums: losses(share, job.examples, lane) };
-    if (job.kind === 'sum') return { squares: sumGradients(trained, lane) };
+    if (job.kind === 'sum') return { squares: sumGradients(compute, trained, lane) };
     if (job.kind === 'update') updateValues(trained, lane, job);
     expandValues(compute, trained, lane);
     return { squares: 0 };

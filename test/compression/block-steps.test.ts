@@ -37,7 +37,7 @@ it('brings the parts of a block closer to the dense ones, supports as they are',
   const { status, stderr } = dsf(...compress(matched, ...steps));
   expect(status).toBe(0);
   const errors = String.raw`([\d.e-]+) -> ([\d.e-]+)`;
-  const line = new RegExp(String.raw`(attention|mlp) ${errors}, its own ${errors} \(step (\d+) of (?:6|24)\)`, 'g');
+  const line = new RegExp(String.raw`(attention|mlp) ${errors}, its own ${errors} \(step (\d+) of (?:12|24)\)`, 'g');
   const gains = [...stderr.matchAll(line)];
   expect(gains.map(([, part]) => part)).toEqual(['attention', 'mlp', 'mlp']);
   for (const [, , before, after, ownBefore, ownAfter] of gains) {

@@ -3,6 +3,7 @@ import { Compute } from '../../src/linalg/compute.js';
 import { referenceEngine } from '../../src/linalg/engines/reference.js';
 import { matrix, zeros } from '../../src/linalg/matrix.js';
 import { expand, type Parameter, pullBack, type Segment } from '../../src/training/parameter.js';
+import { newTrainedValues, sumGradients } from '../../src/training/trained-values.js';
 import { denseProduct, sparseMatrix } from '../formats/tiny-model.js';
 import { randomMatrix } from '../helpers.js';
 
@@ -53,4 +54,18 @@ it('a value of zero stays where it is', () => {
   const gradients = new Float32Array(values.length);
   pullBack(compute, zeroed, gradients, product, randomMatrix(5, 7, 3));
   expect(gradients[ofA.offset]).not.toBe(0);
+});
+
+it('dense gradients of the lanes come back at once as those of each would, and are zero then', () => {
+  const lanes = [randomMatrix(5, 7, 3), randomMatrix(5, 7, 4)];
+  const expected = new Float32Array(values.length);
+  for (const gradient of lanes) pullBack(compute, values, expected, product, gradient);
+  const trained = newTrainedValues(values, [{ ...product, gradients: lanes }], 2, 0);
+  const squares = [0, 1].reduce((sum, lane) => sum + sumGradients(compute, trained, lane), 0);
+  expect(trained.gradients[0]).toBeAllclose(expected, { rtol: 1e-5, atol: 1e-5 });
+  expect(squares).toBeCloseTo(
+    expected.reduce((sum, value) => sum + value ** 2, 0),
+    2,
+  );
+  expect(lanes.flatMap(({ data }) => [...data]).every((value) => value === 0)).toBe(true);
 });

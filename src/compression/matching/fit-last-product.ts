@@ -12,13 +12,13 @@ const ridge = 1;
 
 /**
  * Fits the last product of a part to the training windows by conjugate gradients on its supports, if the held-out windows
- * get better. The values are held by a ridge where they are: what the prefix has done is far more than what a product
+ * are better then than `before`. The values are held by a ridge where they are: what the prefix has done is far more than what a product
  * can make up for, and a free fit follows its noise. Without the ridge the held-out error falls by a quarter of what it
  * does with it, at 24 windows of 1024 tokens.
  * @param share that the pool has; its values are in the dense weights, before and afterwards.
- * @param before the held-out error of its values.
+ * @param before the held-out error to be beaten.
  * @param allocate gives sums of the lanes their memory.
- * @returns that of the values at the end; `before` where nothing was better, or finite.
+ * @returns that of the values at the end; `before`, with the values as they were, where it was not better, or finite.
  */
 export async function fitLastProduct(
   pool: MatchingPool,

@@ -64,10 +64,11 @@ export interface MatchedBlock {
 }
 
 /**
- * Pieces of a window that are an example each, in steps so many times as small and as many. The MLP part takes positions
- * one by one, and for as many tokens many small steps bring twice as much; in the attention part positions belong together.
+ * Pieces of a window that are an example each, in steps so many times as small and as many: for as many tokens they bring
+ * twice as much. The MLP part takes positions one by one; a piece at the attention part sees nothing before it, in the
+ * dense part and in the compressed one.
  */
-const pieces: Readonly<Record<BlockPart, number>> = { attention: 1, mlp: 4 };
+const pieces: Readonly<Record<BlockPart, number>> = { attention: 2, mlp: 4 };
 
 const partOf = (name: LinearName): BlockPart => (name.startsWith('mlp.') ? 'mlp' : 'attention');
 
@@ -111,7 +112,7 @@ async function matchProducts(
   const { shape, dense, weights, compressed, denseStates, ownRoom, install, before, compute, allocate } = block;
   const products = block.products.filter(({ unit }) => unit.members.some(({ module }) => partOf(module) === part));
   if (products.length === 0) return { products: [] };
-  const { values, parameters, factorsWith } = productValues(products, weights, allocate);
+  const { values, parameters, factorsWith } = productValues(products, weights, pool.lanes, allocate);
   const trained = newTrainedValues(values, [...parameters.values()], pool.lanes, 0, allocate);
   const share = { trained, microBatch: 1, part, shape, weights: trainedWeights(weights, parameters) };
   const examplesWith = (wanted: readonly Matrix[]): PartExamples =>
@@ -129,9 +130,10 @@ async function matchProducts(
   const ownError = await heldOutError(pool, own.heldOut);
   const settings = { ...options, steps, firstRate: firstRate(before?.[part]) };
   const matched = await matchPart(pool, trained, { training: seen, heldOut: own.heldOut }, ownError, settings);
-  const stepped = await heldOutError(pool, stream.heldOut);
   const last = parameters.get(lastProducts[part]);
-  const fitted = last ? await fitLastProduct(pool, share, last, stream, stepped, compute, allocate) : stepped;
+  const fitted = last
+    ? await fitLastProduct(pool, share, last, stream, initial.error, compute, allocate)
+    : await heldOutError(pool, stream.heldOut);
   const better = fitted < initial.error;
   if (!better) values.set(initial.values);
   const gain: PartGain = {

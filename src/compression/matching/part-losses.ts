@@ -31,7 +31,7 @@ export interface OutputStatistics {
   readonly cross: Matrix;
 }
 
-/** One sequence at the part, positions x hiddenSize, in shared memory. */
+/** One sequence at the part, or a piece of one that stands for itself, positions x hiddenSize, in shared memory. */
 export interface PartExample {
   readonly input: Matrix;
   /** What the output should be. */
@@ -59,7 +59,7 @@ export function partLosses(
     compute.scope(() => {
       const tape = new Tape(compute);
       const hidden = { value: compute.arena.adopt(input), constant: true };
-      const inputs = lastInputs[part](context, tape, shape, weights, hidden);
+      const inputs = lastInputs[part](context, tape, { ...shape, seqLen: input.rows }, weights, hidden);
       const last = weights.linear[lastProducts[part]];
       const own = statistics?.[lane];
       if (own && target) {

@@ -24,10 +24,11 @@ export interface ProductValues {
   readonly factorsWith: (values: Float32Array) => readonly UnitFactors[];
 }
 
-/** @param weights receive the products' dense forms. @param allocate gives the values their memory. */
+/** @param weights receive the products' dense forms. @param allocate gives values and gradients of the lanes their memory. */
 export function productValues(
   products: readonly UnitFactors[],
   weights: BlockWeights,
+  lanes: number,
   allocate: SharedAllocation,
 ): ProductValues {
   const flat = new FlatValues();
@@ -44,10 +45,11 @@ export function productValues(
     for (const member of unit.members) {
       const rows = segmentRows(a, row, member.rows);
       row += member.rows;
-      parameters.set(member.module, {
-        target: weights.linear[member.module].weight,
-        factors: b ? [rows, b] : [rows],
+      const target = weights.linear[member.module].weight;
+      const gradients = Array.from({ length: lanes }, (_, lane): Matrix => {
+        return { ...target, data: allocate(`gradient of ${member.module}, lane ${lane}`, target.data.length) };
       });
+      parameters.set(member.module, { target, factors: b ? [rows, b] : [rows], gradients });
     }
     return b ? [a, b] : [a];
   });
