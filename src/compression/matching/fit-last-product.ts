@@ -12,9 +12,9 @@ const ridge = 1;
 
 /**
  * Fits the last product of a part to the training windows by conjugate gradients on its supports, if the held-out windows
- * are better then than `before`. The values are held by a ridge where they are: what the prefix has done is far more than what a product
- * can make up for, and a free fit follows its noise. Without the ridge the held-out error falls by a quarter of what it
- * does with it, at 24 windows of 1024 tokens.
+ * are better then than `before`. A ridge holds the values where they are: what the prefix has done is far more than what a
+ * product can make up for, and a free fit follows its noise. With it the held-out error falls by 2 % at 24 windows of 1024
+ * tokens, without it by half of a percent.
  * @param share that the pool has; its values are in the dense weights, before and afterwards.
  * @param before the held-out error to be beaten.
  * @param allocate gives sums of the lanes their memory.
