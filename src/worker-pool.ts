@@ -12,6 +12,12 @@ export async function threadsStarted(): Promise<void> {
   while (starting.size > 0) await Promise.all(starting.values());
 }
 
+/** Waits for {@link threadsStarted} before these threads are stopped, which let the process end while they are idle. */
+export async function untilStarted(threads: readonly Worker[]): Promise<void> {
+  for (const thread of threads) thread.ref();
+  await threadsStarted();
+}
+
 /** Threads that run the jobs of a program, one each at a time. */
 export class WorkerPool<Job, Answer> {
   readonly #pool: Piscina<Job, Answer>;
@@ -37,9 +43,7 @@ export class WorkerPool<Job, Answer> {
 
   /** Stops the threads, also in the middle of their jobs, but none that is starting. */
   async close(): Promise<void> {
-    // Idle threads let the process end.
-    for (const thread of this.#pool.threads) thread.ref();
-    await threadsStarted();
+    await untilStarted(this.#pool.threads);
     await this.#pool.destroy();
   }
 }

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { DoubleSparseError, receivedError } from '../errors.js';
 import { workerFile } from '../worker-file.js';
-import { threadsStarted, watchStart } from '../worker-pool.js';
+import { untilStarted, watchStart } from '../worker-pool.js';
 import { anotherFailed } from './barrier.js';
 import type { ModelLayout } from './layout.js';
 import type { RuntimeAnswer, RuntimeJob, RuntimeMessage, RuntimeWorkerData, ThreadStarted } from './worker.js';
@@ -43,8 +43,7 @@ export class WorkerTeam {
   }
 
   async close(): Promise<void> {
-    for (const worker of this.#workers) worker.ref();
-    await threadsStarted();
+    await untilStarted(this.#workers);
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 }
